@@ -1,0 +1,33 @@
+# What every recipe shares: registration, hooks, logging, distribution.
+custom_imports = dict(imports=['unilearn_mm'], allow_failed_imports=False)
+default_scope = 'mmaction'
+
+default_hooks = dict(
+    runtime_info=dict(type='RuntimeInfoHook'),
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=20, ignore_last=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    # the last epoch is the one to report; `save_best` would select on the test fold, see README
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    sync_buffers=dict(type='SyncBuffersHook'))
+custom_hooks = [dict(type='CheckpointCheckHook')]  # a checkpoint that does not fit is an error
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    # one thread for OpenCV: the loader's workers are the parallelism
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))  # gloo where there is no GPU (unilearn_mm.compat)
+
+log_level = 'INFO'
+log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
+visualizer = dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')])
+
+load_from = None
+resume = False
+randomness = dict(seed=0)
+# a step trains one task, the heads of the others are idle
+find_unused_parameters = True
+
+# what a packed sample says of itself; the metric and the error messages need it
+meta_keys = ('source', 'task', 'media', 'sample_id', 'path')

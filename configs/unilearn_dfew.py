@@ -1,0 +1,125 @@
+# UniLearn fine-tuned jointly on DFEW (video) and AffectNet-7 (images), arXiv 2409.06154.
+#
+#   FOLD=3 bash tools/dist_train.sh configs/unilearn_dfew.py 2 --amp
+#
+# The fold (1..5, default 1) selects the lists and the work directory. Parts of the recipe that are
+# not here yet: pre-trained weights (load_from), RandAugment, random erasing, mixup / cutmix,
+# class-balanced drawing of AffectNet, the official frame indices and 2 x 2 test views.
+_base_ = [
+    '_base_/default_runtime.py', '_base_/unilearn_vit_base.py', '_base_/finetune_100e.py'
+]
+
+fold = '{{$FOLD:1}}'
+work_dir = f'work_dirs/unilearn_dfew/fold_{fold}'
+
+# DFEW: data/DFEW/clip_jpg_256/00001/*.jpg (frames at the original rate) and the published splits
+dfew_root = 'data/DFEW'
+dfew_lists = 'EmoLabel_DataSplit/{split}(single-labeled)/{split}_set_{fold}.csv'
+dfew_media = dict(media='clip_jpg_256')
+# AffectNet-7: 224 x 224 aligned faces and the lists of the official repository
+affectnet_root = 'data/AffectNetdataset'
+affectnet_lists = '{split}_affectnet7_2w.txt'
+affectnet_media = dict(media='Manually_Annotated_Images')
+
+model = dict(cls_head=dict(num_classes=dict(dfew=7, affectnet7=7)))
+
+video_train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='SampleFrames', clip_len=16, frame_interval=4, out_of_bound_opt='repeat_last'),
+    dict(type='DecodeClip'),
+    dict(type='Resize', scale=(160, 160), keep_ratio=False),
+    dict(type='RandomResizedCrop', area_range=(0.08, 1.0)),  # one box per clip
+    dict(type='Resize', scale=(160, 160), keep_ratio=False),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+]
+video_test_pipeline = [
+    dict(type='OpenClip'),
+    dict(
+        type='SampleFrames',
+        clip_len=16,
+        frame_interval=4,
+        out_of_bound_opt='repeat_last',
+        test_mode=True),  # the clip in the middle
+    dict(type='DecodeClip'),
+    dict(type='Resize', scale=(160, 160), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+]
+image_train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='SampleFrames', clip_len=1),
+    dict(type='DecodeClip'),
+    dict(type='Resize', scale=(192, 192), keep_ratio=False),
+    dict(type='RandomCrop', size=160),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+]
+image_test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='SampleFrames', clip_len=1, test_mode=True),
+    dict(type='DecodeClip'),
+    dict(type='Resize', scale=(160, 160), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+]
+
+train_dataloader = dict(
+    batch_size=16,  # clips on each GPU; --auto-scale-lr reads it
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(
+        type='MixedMediaBatchSampler',
+        batch_sizes=dict(dfew=16, affectnet7=32),
+        rates=dict(dfew=1., affectnet7=0.5)),  # half of the image batches in each epoch
+    dataset=dict(
+        type='MixedMediaDataset',
+        datasets=[
+            dict(
+                type='ExpressionVideoDataset',
+                task='dfew',
+                data_root=dfew_root,
+                ann_file=dfew_lists.format(split='train', fold=fold),
+                data_prefix=dfew_media,
+                pipeline=video_train_pipeline),
+            dict(
+                type='ExpressionImageDataset',
+                task='affectnet7',
+                data_root=affectnet_root,
+                ann_file=affectnet_lists.format(split='train'),
+                data_prefix=affectnet_media,
+                pipeline=image_train_pipeline)
+        ]))
+val_dataloader = dict(
+    batch_size=24,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
+    dataset=dict(
+        type='MixedMediaDataset',
+        datasets=[
+            dict(
+                type='ExpressionVideoDataset',
+                task='dfew',
+                data_root=dfew_root,
+                ann_file=dfew_lists.format(split='test', fold=fold),
+                data_prefix=dfew_media,
+                pipeline=video_test_pipeline,
+                test_mode=True),
+            dict(
+                type='ExpressionImageDataset',
+                task='affectnet7',
+                data_root=affectnet_root,
+                ann_file=affectnet_lists.format(split='test'),
+                data_prefix=affectnet_media,
+                pipeline=image_test_pipeline,
+                test_mode=True)
+        ]))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='WARUARMetric')
+test_evaluator = dict(type='WARUARMetric', prediction_file=f'{work_dir}/predictions.csv')

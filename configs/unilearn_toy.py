@@ -1,0 +1,123 @@
+# UniLearn on the toy faces of tools/data/make_toy_faces.py: a tiny ViT with experts that trains
+# jointly on clips and images in a few minutes on two CPU cores. The names are those of the real
+# recipes; the settings do not follow the paper.
+#
+#   python tools/data/make_toy_faces.py && python tools/train.py configs/unilearn_toy.py
+_base_ = ['_base_/default_runtime.py']
+
+work_dir = 'work_dirs/unilearn_toy'
+data_root = '{{$TOY_DATA:data/toy}}'  # TOY_DATA=... reads another toy set
+max_epochs = 20
+clip_len = 8  # frames spread over the whole clip: onset, apex and offset
+size = 64  # pixels; the faces have 96
+
+model = dict(
+    type='UniLearnRecognizer',
+    data_preprocessor=dict(
+        type='MixedMediaPreprocessor', mean=[127.5, 127.5, 127.5], std=[63., 63., 63.]),
+    backbone=dict(
+        type='VisionTransformerMoAE',
+        img_size=size,
+        patch_size=8,
+        num_frames=clip_len,
+        tubelet_size=2,
+        embed_dims=128,
+        depth=6,
+        num_heads=4,
+        mlp_ratio=3,
+        moae=dict(num_experts=4, top_k=2, hidden_ratio=0.25, blocks=0.5)),
+    cls_head=dict(
+        type='MultiTaskHead',
+        in_channels=128,
+        num_classes=dict(toy_video=7, toy_image=7),
+        label_smooth_eps=0.1))
+
+train_transforms = [
+    dict(type='DecodeClip'),
+    dict(type='RandomResizedCrop', area_range=(0.7, 1.0)),  # one box per clip
+    dict(type='Resize', scale=(size, size), keep_ratio=False),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+]
+test_transforms = [
+    dict(type='DecodeClip'),
+    dict(type='Resize', scale=(size, size), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+]
+video_train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='UniformSample', clip_len=clip_len), *train_transforms
+]
+video_test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='UniformSample', clip_len=clip_len, test_mode=True), *test_transforms
+]
+image_train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='SampleFrames', clip_len=1), *train_transforms
+]
+image_test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='SampleFrames', clip_len=1, test_mode=True), *test_transforms
+]
+
+toy_video = dict(
+    type='ExpressionVideoDataset',
+    task='toy_video',
+    data_root=f'{data_root}/toy_video',
+    data_prefix=dict(media='clips'))
+toy_image = dict(
+    type='ExpressionImageDataset',
+    task='toy_image',
+    data_root=f'{data_root}/toy_image',
+    data_prefix=dict(media='images'))
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(
+        type='MixedMediaBatchSampler', batch_sizes=dict(toy_video=16, toy_image=64)),
+    dataset=dict(
+        type='MixedMediaDataset',
+        datasets=[
+            dict(**toy_video, ann_file='train.csv', pipeline=video_train_pipeline),
+            dict(**toy_image, ann_file='train.txt', pipeline=image_train_pipeline)
+        ]))
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
+    dataset=dict(
+        type='MixedMediaDataset',
+        datasets=[
+            dict(**toy_video, ann_file='test.csv', pipeline=video_test_pipeline, test_mode=True),
+            dict(**toy_image, ann_file='test.txt', pipeline=image_test_pipeline, test_mode=True)
+        ]))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='WARUARMetric')
+test_evaluator = dict(type='WARUARMetric', prediction_file=f'{work_dir}/predictions.csv')
+
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
+    clip_grad=dict(max_norm=1.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, end=2, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.01,
+        begin=2,
+        end=max_epochs,
+        T_max=max_epochs - 2,
+        convert_to_iter_based=True)
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,201 @@
+"""Writes a toy set: samples in worker processes, annotations, manifest, and the safe rename."""
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from .expressions import IMAGE_ORDER, VIDEO_ORDER
+from .motion import FRAMES_PER_SECOND, perform_clip, perform_image
+from .render import Stage
+from .samples import (IMAGE, SPLITS, VIDEO, Sample, Settings, ToySetError, make_identity, plan,
+                      stream)
+from .scene import Scene, draw_scene
+
+MAKER = 'make_toy_faces'
+GENERATOR_VERSION = 1  # raise it whenever the same settings give other files
+ANNOTATIONS = tuple(f'{VIDEO}/{split}.csv' for split in SPLITS) + tuple(
+    f'{IMAGE}/{split}.txt' for split in SPLITS)
+JOBS_PER_TURN = 8      # samples handed to a worker at once
+
+
+def sample_path(sample: Sample) -> str:
+    """Where a sample lies under OUT: a file, or a folder of frames."""
+    if sample.source == IMAGE:
+        return f'{IMAGE}/images/{sample.sample_id}.jpg'
+    suffix = '.mp4' if sample.stored_as == 'mp4' else ''
+    return f'{VIDEO}/clips/{sample.sample_id}{suffix}'
+
+
+def render_sample(sample: Sample, settings: Settings) -> tuple[list[np.ndarray], dict]:
+    """Frames (each uint8 (size, size, 3), blue green red) and the row of ``samples.csv``."""
+    rng = stream(settings.seed, 'sample', sample.source, sample.sample_id)
+    identity = make_identity(sample.identity, settings)
+    scene = draw_scene(rng, settings.nuisance)
+    if sample.source == IMAGE:
+        performance = perform_image(sample.expression, scene.pose, rng)
+    else:
+        performance = perform_clip(sample.expression, scene.pose, settings.nuisance, rng)
+    stage = Stage(identity, scene, settings.size)
+    frames = [stage.frame(actions, pose, rng)
+              for actions, pose in zip(performance.frames, performance.poses)]
+    row = {
+        'sample_id': sample.sample_id, 'source': sample.source, 'split': sample.split,
+        'path': sample_path(sample), 'expression': sample.expression,
+        'identity': sample.identity, 'num_frames': len(frames),
+        'peak_intensity': round(performance.peak, 4), 'apex_frame': performance.apex_frame,
+        'glasses': identity.glasses, 'hair_style': identity.hair_style, **_scene_columns(scene),
+    }
+    return frames, row
+
+
+def _scene_columns(scene: Scene) -> dict:
+    pose = scene.pose
+    numbers = {'yaw': pose.yaw, 'pitch': pose.pitch, 'roll': pose.roll, 'shift_x': pose.shift_x,
+               'shift_y': pose.shift_y, 'scale': pose.scale, 'light_x': scene.light_x,
+               'light_y': scene.light_y, 'brightness': scene.brightness,
+               'background_contrast': scene.background_contrast,
+               'noise_sigma': scene.noise_sigma, 'blur_sigma': scene.blur_sigma}
+    return {**{name: round(value, 4) for name, value in numbers.items()},
+            'occluder': scene.occluder, 'jpeg_quality': scene.jpeg_quality}
+
+
+def write_sample(sample: Sample, settings: Settings, folder: Path) -> dict:
+    """Draw one sample, write its file(s) under ``folder`` and return its row."""
+    frames, row = render_sample(sample, settings)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, row['jpeg_quality']]
+    coded = [cv2.imencode('.jpg', frame, quality)[1] for frame in frames]
+    target = folder / row['path']
+    if sample.stored_as == 'mp4':
+        _write_mp4(target, [cv2.imdecode(code, cv2.IMREAD_COLOR) for code in coded])
+    elif sample.stored_as == 'frames':
+        target.mkdir()
+        for number, code in enumerate(coded, start=1):
+            (target / f'{number:05d}.jpg').write_bytes(code.tobytes())
+    else:
+        target.write_bytes(coded[0].tobytes())
+    return row
+
+
+def _write_mp4(path: Path, frames: list[np.ndarray]) -> None:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FRAMES_PER_SECOND,
+                             (width, height))
+    if not writer.isOpened():
+        raise ToySetError(
+            f'OpenCV {cv2.__version__} cannot write mp4v video ({path.name}): expected a build '
+            'with FFmpeg. Install opencv-python-headless from PyPI, or pass '
+            '--frame-folder-share 1 to store all clips as folders of frames.')
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def make_toy_set(out: Path, settings: Settings, workers: int, overwrite: bool) -> bool:
+    """Make the set at ``out``; False when an equal set is already there and nothing was done."""
+    out = out.resolve()
+    if _is_current(out, settings):
+        return False
+    _check_replaceable(out, overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial_set = out.parent / f'.{out.name}.partial-{os.getpid()}'
+    previous = out.parent / f'.{out.name}.previous-{os.getpid()}'
+    try:
+        _write_set(partial_set, settings, workers)
+        if out.exists():
+            out.rename(previous)
+        partial_set.rename(out)
+        shutil.rmtree(previous, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial_set, ignore_errors=True)
+    return True
+
+
+def _write_set(folder: Path, settings: Settings, workers: int) -> None:
+    for part in (f'{VIDEO}/clips', f'{IMAGE}/images'):
+        (folder / part).mkdir(parents=True)
+    samples = plan(settings)
+    job = partial(write_sample, settings=settings, folder=folder)
+    with multiprocessing.Pool(workers, cv2.setNumThreads, (0,)) as pool:
+        rows = list(tqdm(pool.imap(job, samples, JOBS_PER_TURN), total=len(samples),
+                         desc='toy faces', unit='sample'))
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / 'samples.csv', index=False)
+    _write_annotations(folder, table)
+    manifest = {
+        'maker': MAKER, 'generator_version': GENERATOR_VERSION,
+        'arguments': asdict(settings), 'seed': settings.seed,
+        'counts': _counts(table), 'sha256': _hashes(folder),
+        'libraries': {'numpy': np.__version__, 'opencv': cv2.__version__},
+    }
+    (folder / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
+
+
+def _write_annotations(folder: Path, table: pd.DataFrame) -> None:
+    for split in SPLITS:
+        clips = table[(table.source == VIDEO) & (table.split == split)]
+        labels = clips.expression.map(VIDEO_ORDER.index)
+        pd.DataFrame({'video_name': clips.sample_id, 'label': labels}).to_csv(
+            folder / VIDEO / f'{split}.csv', index=False)
+        images = table[(table.source == IMAGE) & (table.split == split)]
+        lines = [f'{name}.jpg {IMAGE_ORDER.index(expression)}\n'
+                 for name, expression in zip(images.sample_id, images.expression)]
+        (folder / IMAGE / f'{split}.txt').write_text(''.join(lines))
+
+
+def _counts(table: pd.DataFrame) -> dict:
+    return {f'{source}/{split}': dict(sorted(Counter(part.expression).items()))
+            for (source, split), part in table.groupby(['source', 'split'])}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in ANNOTATIONS}
+
+
+def _manifest(out: Path) -> dict | None:
+    path = out / 'manifest.json'
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text())
+    except ValueError:
+        return None
+    ours = isinstance(manifest, dict) and manifest.get('maker') == MAKER
+    return manifest if ours else None
+
+
+def _is_current(out: Path, settings: Settings) -> bool:
+    manifest = _manifest(out)
+    if manifest is None or manifest.get('generator_version') != GENERATOR_VERSION:
+        return False
+    if manifest.get('arguments') != asdict(settings):
+        return False
+    present = all((out / name).is_file() for name in ANNOTATIONS)
+    return present and manifest['sha256'] == _hashes(out) and all(
+        (out / sample_path(sample)).exists() for sample in plan(settings))
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise ToySetError(f'{out} is a file: expected a folder, or nothing. Choose another --out.')
+    if Path.cwd().is_relative_to(out) or Path.home().is_relative_to(out):
+        raise ToySetError(f'{out} contains the current or the home folder, and the toy set would '
+                          'replace it as a whole. Choose a folder of its own with --out.')
+    if out.is_dir() and any(out.iterdir()) and _manifest(out) is None and not overwrite:
+        found = ', '.join(sorted(entry.name for entry in out.iterdir())[:5])
+        raise ToySetError(
+            f'{out} is not empty and is no toy set: found {found}; expected nothing, or a '
+            f'manifest.json written by {MAKER}. Choose another --out, or pass --overwrite to '
+            'delete all that is in it.')

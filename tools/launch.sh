@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# torchrun with MMAction2's environment variables: launch.sh GPUS SCRIPT [arguments]
+# Used by dist_train.sh and dist_test.sh.
+set -euo pipefail
+GPUS=$1
+shift
+NNODES=${NNODES:-1}
+if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
+    rendezvous=(--standalone)  # picks a free port, so that runs on one machine do not collide
+else
+    rendezvous=(--nnodes "$NNODES" --node_rank "${NODE_RANK:-0}"
+                --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}")
+fi
+exec "${PYTHON:-python}" -m torch.distributed.run "${rendezvous[@]}" --nproc_per_node "$GPUS" "$@"

@@ -1,0 +1,345 @@
+"""What is broken in the installed packages, and the repair of each defect.
+
+No other file of this package knows defects of MMAction2, MMEngine, MMPretrain or OpenCV. Each
+function below is about one of them, changes nothing on a healthy installation and returns
+whether it changed anything. ``repair()`` runs them all; the environment variable
+``UNILEARN_MM_NO_COMPAT=1`` leaves the installed packages as they are (the two checks of the
+installation still run).
+"""
+import argparse
+import functools
+import importlib.util
+import os
+import pickle
+import re
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, NoReturn, Optional, Tuple
+
+_STACK = (  # import name, lowest version, first version that is too new, how to install it
+    ('torch', '2.6', None, 'pip install torch torchvision (see pytorch.org for CUDA builds)'),
+    ('mmengine', '0.10.7', '1.0.0', 'pip install "mmengine>=0.10.7,<1.0.0"'),
+    ('mmcv', '2.0.0rc4', '2.2.0',
+     'pip install mmcv-lite==2.1.0\n'
+     'Only detection models need the full mmcv 2.1.0, built from source. Keep one of the two, '
+     'never both: they share the folder `mmcv`. Do not install mmcv-lite over a full mmcv; '
+     'uninstall it first.'),
+    ('mmaction', '1.2.0', None, 'pip install mmaction2==1.2.0'),
+)
+_STATISTICS = ('min', 'max', 'current', 'mean')
+_LIBRARY_PACKAGES = {'libSM': 'libsm6', 'libXext': 'libxext6', 'libXrender': 'libxrender1'}
+
+
+def installed_version(package: str) -> Optional[str]:
+    """The ``__version__`` in ``package/version.py``, read without importing the package.
+
+    The name of the distribution does not tell: mmcv, mmcv-lite and forks all install ``mmcv``.
+    """
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder, 'version.py')
+        text = file.read_text(encoding='utf-8') if file.is_file() else ''
+        match = re.search(r'^__version__\s*=\s*[\'"]([^\'"]+)', text, re.MULTILINE)
+        if match:
+            return match.group(1)
+    return None
+
+
+def stack_problem(versions: Dict[str, Optional[str]]) -> Optional[str]:
+    """Why these versions (None = not installed) cannot be used, or None if they can."""
+    wanted = {package: f'{package}>={lowest}' + (f',<{too_new}' if too_new else '')
+              for package, lowest, too_new, _ in _STACK}
+    for package, _, _, install in _STACK:
+        if versions[package] is None:
+            return f'{package} is not installed; {wanted[package]} is needed. Run: {install}'
+    from mmengine.utils import digit_version
+    for package, lowest, too_new, install in _STACK:
+        found = digit_version(versions[package])
+        if found < digit_version(lowest) or too_new and found >= digit_version(too_new):
+            return (f'{package} {versions[package]} is installed; {wanted[package]} is needed. '
+                    f'Run: {install}')
+    return None
+
+
+def check_stack() -> None:
+    """Name a missing or unfit mmengine, mmcv or mmaction2 before anything imports it.
+
+    Symptom: a bare AssertionError or ModuleNotFoundError deep inside mmaction. Cause: the
+    mmaction2 wheel declares neither mmengine nor mmcv, and refuses mmcv 2.2.0 and later
+    (open-mmlab/mmcv#3325 on why building the full mmcv fails with a new setuptools).
+    """
+    problem = stack_problem({package: installed_version(package) for package, *_ in _STACK})
+    if problem:
+        raise ImportError(problem)
+
+
+def explain_cv2_failure(message: str) -> str:
+    """What to do about ``import cv2`` failing with this message."""
+    match = re.search(r'(lib[\w.+-]*\.so[.\d]*): cannot open shared object', message)
+    if match is None:
+        return (f'OpenCV cannot be imported: {message}. Expected a working `cv2`; run: '
+                'pip install opencv-python opencv-contrib-python')
+    library = match.group(1)
+    extra = _LIBRARY_PACKAGES.get(re.split(r'[-.]', library)[0])
+    packages = 'libgl1 libglib2.0-0' + (f' {extra}' if extra else '')
+    return (
+        f'OpenCV cannot be imported: the system library {library} is missing ({message}).\n'
+        f'On Debian or Ubuntu, as root: apt-get install {packages}\n'
+        'Without root, use the builds of OpenCV that need no display:\n'
+        '  pip uninstall -y opencv-python opencv-contrib-python\n'
+        '  pip install opencv-python-headless opencv-contrib-python-headless')
+
+
+def check_opencv() -> None:
+    """Name the system library that OpenCV lacks.
+
+    Symptom: ``ImportError: libGL.so.1: cannot open shared object file`` (or libgthread, libSM)
+    from any import of mmcv. Cause: mmcv and mmaction2 ask for the OpenCV builds with windows,
+    whose libraries a server or container often lacks (opencv/opencv-python#208).
+    """
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise ImportError(explain_cv2_failure(str(error))) from error
+
+
+def drn_is_missing(mmaction_folders: Iterable[str]) -> bool:
+    return not any(
+        Path(folder, 'models/localizers/drn/drn.py').is_file() for folder in mmaction_folders)
+
+
+def stub_missing_drn() -> bool:
+    """Let ``import mmaction.models`` work without the localizer DRN.
+
+    Symptom: ``ModuleNotFoundError: No module named 'mmaction.models.localizers.drn'``. Cause:
+    that folder has no ``__init__.py``, so wheels leave it out (open-mmlab/mmaction2#2714). DRN
+    stays a registered name; building it says why it cannot be built.
+    """
+    package = 'mmaction.models.localizers.drn'
+    spec = importlib.util.find_spec('mmaction')
+    if package in sys.modules or not drn_is_missing(spec.submodule_search_locations):
+        return False
+    from mmaction.registry import MODELS
+
+    class DRN:
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            raise ImportError(
+                'DRN cannot be built: the installed mmaction2 lacks the file '
+                'mmaction/models/localizers/drn/drn.py (mmaction2 issue 2714). Install mmaction2 '
+                'from a clone of its repository with `pip install -e .` to use DRN.')
+
+    MODELS.register_module(module=DRN)
+    parent, module = types.ModuleType(package), types.ModuleType(f'{package}.drn')
+    parent.__path__ = []
+    parent.drn, module.DRN = module, DRN
+    sys.modules.update({package: parent, f'{package}.drn': module})
+    return True
+
+
+def transformers_lacks_chunking() -> bool:
+    """Whether transformers is installed without ``modeling_utils.apply_chunking_to_forward``."""
+    spec = importlib.util.find_spec('transformers')
+    if spec is None:
+        return False
+    files = [Path(folder, 'modeling_utils.py') for folder in spec.submodule_search_locations]
+    return not any(file.is_file() and 'apply_chunking_to_forward' in file.read_text('utf-8')
+                   for file in files)
+
+
+def switch_off_multimodal() -> bool:
+    """Keep MMPretrain and MMAction2 away from a transformers that is too new for them.
+
+    Symptom: ``TypeError: NoneType takes no arguments`` from ``import mmaction.models`` with
+    transformers and pycocotools installed. Cause: both packages build their multimodal models on
+    ``transformers.modeling_utils.apply_chunking_to_forward``, gone since transformers 4.56
+    (xinyu1205/recognize-anything#219), and MMPretrain hides the failed import.
+    """
+    if not transformers_lacks_chunking():
+        return False
+    for package in ('mmpretrain', 'mmaction'):
+        if importlib.util.find_spec(package):
+            importlib.import_module(f'{package}.utils.dependency').WITH_MULTIMODAL = False
+    return True
+
+
+def _refuse(what: str) -> NoReturn:
+    raise pickle.UnpicklingError(f'refused: the checkpoint asks for {what}, which no checkpoint '
+                                 'of MMEngine contains')
+
+
+def _checked(cls: type, check: Callable[[dict], None]) -> type:
+    """A stand-in for ``cls`` in a file: it checks the state, then becomes ``cls`` itself.
+
+    An attribute that hides one of the class (``__setstate__`` above all, which the unpickler
+    looks up on the instance and calls) is refused; so is a second state, since ``cls`` itself
+    is not on the allow-list. One without any state stays a stand-in, and is saved as ``cls()``.
+    """
+
+    def __setstate__(self: Any, state: Any) -> None:
+        if type(state) is not dict:
+            _refuse(f'a {cls.__name__} with a state of type {type(state).__name__}')
+        for key in state:
+            if type(key) is not str or key.startswith('__') or hasattr(cls, key):
+                _refuse(f'a {cls.__name__} with the attribute {key!r}')
+        check(state)
+        self.__class__ = cls
+        if hasattr(cls, '__setstate__'):
+            self.__setstate__(state)
+        else:
+            vars(self).update(state)
+
+    members = {'__setstate__': __setstate__, '__reduce__': lambda self: (cls, ())}
+    return type(f'Checked{cls.__name__}', (cls, ), members)
+
+
+def allow_checkpoint_types() -> bool:
+    """Let ``torch.load(weights_only=True)`` read what MMEngine writes, and nothing more.
+
+    Symptom: ``UnpicklingError ... HistoryBuffer`` on resume, test and publish with torch 2.6 or
+    later. Cause: MMEngine 0.10.7 calls plain ``torch.load``, which became strict, while its
+    checkpoints hold the message hub and the data set's metainfo (open-mmlab/mmengine#1655).
+    ``argparse.Namespace`` is in the files of VideoMAE and others that training scripts wrote.
+
+    The names below stand for functions narrower than the originals:
+
+    - ``builtins.getattr`` gives the four statistics of HistoryBuffer and nothing else;
+    - a HistoryBuffer cannot replace the statistics of the running process;
+    - ``numpy.dtype`` gives NumPy's own numeric types, whose ``__setstate__`` does nothing. (The
+      mutable copy that a pickle asks for takes any flags and fields, and an array that reads
+      its bytes as object pointers crashes the process.) Strings, objects and records are
+      refused. The state that is ignored also holds the byte order: an array in the byte order
+      of another machine would come out swapped.
+    """
+    import numpy as np
+    import torch
+    from mmengine.config import ConfigDict
+    from mmengine.logging import HistoryBuffer
+
+    def statistic(owner: Any, name: Any) -> Callable:
+        if isinstance(owner, type) and issubclass(owner, HistoryBuffer) and name in _STATISTICS:
+            return getattr(HistoryBuffer, name)
+        _refuse(f'getattr({owner!r}, {name!r})')
+
+    def check_statistics(state: dict) -> None:
+        known = HistoryBuffer()._statistics_methods
+        for name, method in state.get('statistics_methods', {}).items():
+            if known.get(name) is not method:
+                _refuse(f'another statistic {name!r} of HistoryBuffer: {method!r}')
+
+    def numeric_dtype(code: Any, *align_and_copy: Any) -> np.dtype:
+        dtype = np.dtype(code) if type(code) is str else None
+        if dtype is None or dtype.kind not in 'biufc' or dtype.isbuiltin != 1:
+            _refuse(f'the NumPy type {code!r} instead of a number in native byte order')
+        return dtype
+
+    def config_dict(items: Any) -> ConfigDict:
+        return ConfigDict(items) if type(items) is dict else _refuse(f'ConfigDict({items!r})')
+
+    array, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    numbers = [np.dtype(code) for code in np.typecodes['All']]
+    torch.serialization.add_safe_globals([
+        (statistic, 'builtins.getattr'),
+        (_checked(HistoryBuffer, check_statistics),
+         'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_checked(argparse.Namespace, lambda state: None), 'argparse.Namespace'),
+        (config_dict, 'mmengine.config.config.ConfigDict'),
+        (numeric_dtype, 'numpy.dtype'), np.ndarray, bytes,  # empty arrays call bytes()
+        *{type(dtype) for dtype in numbers if dtype.kind in 'biufc'},
+        *[(function, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
+          for function, name in ((array, '_reconstruct'), (scalar, 'scalar'))],
+    ])
+    return True
+
+
+def _wrap(owner: Any, name: str, wrapper: Callable[[Callable], Callable]) -> None:
+    function = getattr(owner, name)
+    if not getattr(function, 'repaired_by_unilearn_mm', False):
+        replacement = functools.wraps(function)(wrapper(function))
+        replacement.repaired_by_unilearn_mm = True
+        setattr(owner, name, replacement)
+
+
+def _ranks_run_on_cpu() -> bool:
+    """MMEngine picks its device once, when it is imported; the Runner moves the model there.
+
+    Hence the repairs below decide when they are applied: with an accelerator nothing is patched.
+    """
+    from mmengine.device import get_device
+    return get_device() == 'cpu'
+
+
+def init_cpu_ranks_with_gloo() -> bool:
+    """Let ``init_dist`` start its ranks on a machine without an accelerator.
+
+    Symptom: ``RuntimeError: Found no NVIDIA driver`` from dist_train.sh. Cause: each launcher of
+    MMEngine calls ``torch.cuda.set_device``, and configs name the backend nccl (MMEngine has no
+    report of it; openvinotoolkit/mmdetection#77 is the same repair in a fork of MMDetection). The
+    launchers are looked up in ``mmengine.dist.utils`` at each call, so every alias of
+    ``init_dist`` reaches the repaired ones.
+    """
+    if not _ranks_run_on_cpu():
+        return False
+    import torch
+    from mmengine.dist import utils
+
+    def on_cpu(launch: Callable) -> Callable:
+
+        def init(backend: str, **kwargs: Any) -> None:
+            if backend == 'nccl':
+                warnings.warn('no accelerator found: ranks run on the CPU over gloo, not nccl')
+                backend = 'gloo'
+            set_device = torch.cuda.set_device
+            torch.cuda.set_device = lambda device: None
+            try:
+                launch(backend, **kwargs)
+            finally:
+                torch.cuda.set_device = set_device
+
+        return init
+
+    for launcher in ('pytorch', 'mpi', 'slurm'):
+        _wrap(utils, f'_init_dist_{launcher}', on_cpu)
+    return True
+
+
+def drop_device_ids_on_cpu() -> bool:
+    """Let MMDistributedDataParallel wrap a model that is on the CPU.
+
+    Symptom: ``ValueError: DistributedDataParallel device_ids and output_device arguments only
+    work with ... GPU modules``. Cause: ``Runner.wrap_model`` always passes
+    ``device_ids=[LOCAL_RANK]`` (pytorch/pytorch#46821 on the argument's meaning).
+    """
+    if not _ranks_run_on_cpu():
+        return False
+    from mmengine.model import MMDistributedDataParallel
+
+    def without_device_ids(construct: Callable) -> Callable:
+
+        def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
+            if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
+                kwargs.pop('device_ids', None)
+            construct(self, module, *args, **kwargs)
+
+        return __init__
+
+    _wrap(MMDistributedDataParallel, '__init__', without_device_ids)
+    return True
+
+
+@functools.lru_cache(maxsize=None)
+def repair() -> Tuple[str, ...]:
+    """Check the installation, repair what is broken, return the names of the repairs made.
+
+    Raises:
+        ImportError: a package or system library is missing or of an unfit version.
+    """
+    check_stack()
+    check_opencv()
+    if os.environ.get('UNILEARN_MM_NO_COMPAT', '0') not in ('', '0'):
+        return ()
+    repairs = (stub_missing_drn, switch_off_multimodal, allow_checkpoint_types,
+               init_cpu_ranks_with_gloo, drop_device_ids_on_cpu)
+    return tuple(function.__name__ for function in repairs if function())

@@ -1,0 +1,5 @@
+"""What happens around the steps: hooks and optimizer rules."""
+
+from . import hooks
+
+__all__ = ['hooks']

@@ -1,0 +1,5 @@
+"""Hooks."""
+
+from .checkpoint_check import CheckpointCheckHook
+
+__all__ = ['CheckpointCheckHook']

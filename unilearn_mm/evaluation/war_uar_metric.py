@@ -1,0 +1,282 @@
+"""WAR and UAR of every task in an evaluation, the same for any number of processes."""
+import logging
+import os
+from itertools import chain
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
+import torch
+from mmaction.registry import METRICS
+from mmengine.dist import (broadcast_object_list, collect_results, get_world_size,
+                           is_main_process)
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from .expression_scores import (PREDICTION_COLUMNS, TaskScores, confusion_table,
+                                scores_from_predictions)
+
+META_KEYS = ('source', 'task', 'media', 'sample_id')
+
+
+class SampleResult(NamedTuple):
+    """What the metric keeps of one sample.
+
+    Attributes:
+        source (str): named data set part.
+        sample_id (str): unique within the source. Results sort by (source, sample_id) first.
+        task (str): names the label space.
+        media (str): 'video' or 'image'.
+        label (int): class id in [0, K).
+        scores (tuple[float, ...]): K finite scores in double precision.
+    """
+    source: str
+    sample_id: str
+    task: str
+    media: str
+    label: int
+    scores: Tuple[float, ...]
+
+
+@METRICS.register_module()
+class WARUARMetric(BaseMetric):
+    """WAR, UAR and per-class recall of each task that occurs in an evaluation.
+
+    A data sample must carry the metainfo ``source``, ``task``, ``media`` and ``sample_id`` (all
+    str), a ``gt_label`` of one class id, and a ``pred_score`` of shape (K,). The prediction is
+    the class of the highest score, compared in float64, the lowest id among equals; a
+    ``pred_label`` that does not have the highest score is an error. The data set's metainfo
+    must hold ``label_spaces``: task -> K class names in id order.
+
+    Scores are computed once, on the main process, over the results of all processes. A sample
+    counts once however often a distributed sampler repeated it, and neither the number of
+    processes nor the order of the results changes a number. Every sample of the data set must
+    have been scored.
+
+    For each task the metric returns the floats ``<task>/WAR``, ``<task>/UAR``,
+    ``<task>/recall_<class name>`` (all in [0, 1]) and ``<task>/num_samples``, and logs the
+    confusion matrix. Classes without a label have no recall; a warning names them.
+
+    Args:
+        prediction_file (str, optional): CSV file for one row per sample, sorted by source and
+            sample_id, from which ``scores_from_predictions`` computes the same scores again.
+            Each evaluation replaces the file of the one before.
+        collect_device (str): 'cpu' exchanges results through files in the working directory,
+            which all nodes must share; 'gpu' through the process group.
+    """
+
+    # Keys start with the task; None would log a warning about a missing prefix.
+    default_prefix: Optional[str] = ''
+
+    def __init__(self, prediction_file: Optional[str] = None, collect_device: str = 'cpu') -> None:
+        super().__init__(collect_device=collect_device)
+        self.prediction_file = prediction_file
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Check and keep the results of one batch.
+
+        Args:
+            data_batch (Any): not used.
+            data_samples (Sequence[dict]): one dict per sample, as ``ActionDataSample.to_dict()``
+                returns it.
+
+        Raises:
+            TypeError: a metainfo value is not a str, or label or scores are no tensor.
+            ValueError: a data sample lacks a key, ``label_spaces`` lacks its task, a label lies
+                outside [0, K), scores are not finite or of another shape than (K,), or
+                ``pred_label`` does not have the highest score.
+        """
+        self.results.extend(self._result(sample) for sample in data_samples)
+
+    def evaluate(self, size: int) -> Dict[str, float]:
+        """Score the results of all processes together.
+
+        Args:
+            size (int): number of samples in the data set.
+
+        Returns:
+            dict[str, float]: the scores, on every process.
+
+        Raises:
+            ValueError: the number of different samples is not ``size``, or results of one
+                sample disagree in their label, task or media.
+            RuntimeError: on the other processes, when the main process failed.
+        """
+        # One item per process: collect_results cuts the list of items to the given size.
+        parts = collect_results([self.results], get_world_size(), self.collect_device)
+        self.results = []
+        scores, failure = None, None
+        if is_main_process():
+            # The other processes wait for a broadcast: they must hear of an error too.
+            try:
+                results = _each_sample_once(chain.from_iterable(parts), size)
+                scores = self.compute_metrics(results)
+            except Exception as error:
+                failure = error
+        outcome = [scores, None if failure is None else f'{type(failure).__name__}: {failure}']
+        broadcast_object_list(outcome)
+        scores, message = outcome
+        if failure is not None:
+            raise failure
+        if message is not None:
+            raise RuntimeError(f'WARUARMetric failed on the main process: {message}')
+        return scores
+
+    def compute_metrics(self, results: List[SampleResult]) -> Dict[str, float]:
+        """Score, log and, if asked for, write the results.
+
+        Args:
+            results (list[SampleResult]): one result per sample.
+
+        Returns:
+            dict[str, float]: the scores of all tasks.
+        """
+        label_spaces = self.dataset_meta['label_spaces']
+        table = _prediction_table(results, label_spaces)
+        numbers = {}
+        for task, scores in scores_from_predictions(table, label_spaces).items():
+            _log_scores(task, scores)
+            numbers.update(_named_numbers(task, scores))
+        if self.prediction_file is not None:
+            _write_csv(table, Path(self.prediction_file))
+        return numbers
+
+    def _result(self, sample: dict) -> SampleResult:
+        meta = _metainfo(sample)
+        where = f'sample {meta["sample_id"]!r} of source {meta["source"]!r}'
+        num_classes = len(self._class_names(meta['task'], where))
+        return SampleResult(
+            label=_label(sample, num_classes, where),
+            scores=_scores(sample, num_classes, where),
+            **meta)
+
+    def _class_names(self, task: str, where: str) -> Sequence[str]:
+        meta = self.dataset_meta or {}
+        if 'label_spaces' not in meta:
+            raise ValueError(
+                f"the data set's metainfo holds {sorted(meta)} but no 'label_spaces': expected a "
+                "dict task -> class names; add it to the data set's metainfo (an offline "
+                'evaluation must set dataset_meta of its Evaluator)')
+        if task not in meta['label_spaces']:
+            raise ValueError(
+                f"{where}: no class names for task {task!r}, 'label_spaces' of the data set's "
+                f"metainfo names {sorted(meta['label_spaces'])}; add the task there or correct "
+                "the sample's task")
+        return meta['label_spaces'][task]
+
+
+def _metainfo(sample: dict) -> Dict[str, str]:
+    missing = [key for key in META_KEYS if key not in sample]
+    if missing:
+        known = {key: sample[key] for key in (*META_KEYS, 'filename') if key in sample}
+        raise ValueError(
+            f'a data sample lacks the metainfo {missing}, known of it: {known}; add '
+            f'meta_keys={META_KEYS} to PackActionInputs in the pipeline and let the data set '
+            'give each sample these keys')
+    meta = {key: sample[key] for key in META_KEYS}
+    for key, value in meta.items():
+        if not isinstance(value, str):
+            raise TypeError(f'metainfo {key!r} of a data sample must be a str, found {value!r} in '
+                            f'{meta}; correct it in the data set')
+    return meta
+
+
+def _numbers(sample: dict, key: str, where: str) -> torch.Tensor:
+    if key not in sample:
+        raise ValueError(
+            f'{where} has no {key!r}, found {sorted(sample)}; the annotation must give a label '
+            "and the model must run in mode='predict'")
+    try:
+        return torch.as_tensor(sample[key], device='cpu')
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f'{where}: {key} must be a tensor, found '
+                        f'{type(sample[key]).__name__}') from error
+
+
+def _label(sample: dict, num_classes: int, where: str) -> int:
+    label = _numbers(sample, 'gt_label', where)
+    if label.numel() != 1 or label.is_floating_point() or not 0 <= label.item() < num_classes:
+        raise ValueError(f'{where}: gt_label is {label.tolist()}, expected one class id in '
+                         f'[0, {num_classes}) of task {sample["task"]!r}')
+    return int(label.item())
+
+
+def _scores(sample: dict, num_classes: int, where: str) -> Tuple[float, ...]:
+    scores = _numbers(sample, 'pred_score', where).double()
+    if scores.shape != (num_classes, ):
+        raise ValueError(
+            f'{where}: pred_score has shape {tuple(scores.shape)}, expected ({num_classes},), one '
+            f'score for each class of task {sample["task"]!r}; check num_classes of the head, '
+            'and its average_clips when there are several views')
+    if not scores.isfinite().all():
+        raise ValueError(f'{where}: pred_score is not finite: {scores.tolist()}; the model has '
+                         'diverged or overflows in its precision')
+    if 'pred_label' in sample:
+        pred_label = _numbers(sample, 'pred_label', where).flatten().tolist()
+        if not all(scores[index] == scores.max() for index in pred_label):
+            raise ValueError(f'{where}: pred_label is {pred_label}, but the highest score is that '
+                             f'of class {scores.argmax().item()}: {scores.tolist()}')
+    return tuple(scores.tolist())
+
+
+def _each_sample_once(results: Iterable[SampleResult], size: int) -> List[SampleResult]:
+    """Sort results by (source, sample_id) and drop repeats.
+
+    Of several results of one sample the one with the smallest scores (compared from class 0 on)
+    stays, so that the order of ``results`` has no influence.
+    """
+    unique: Dict[tuple, SampleResult] = {}
+    for result in sorted(results):
+        kept = unique.setdefault(result[:2], result)
+        if kept[2:5] != result[2:5]:
+            raise ValueError(
+                f'sample {result.sample_id!r} of source {result.source!r} was scored with '
+                f'(task, media, label) {kept[2:5]} and {result[2:5]}; give every sample of a '
+                'source its own sample_id')
+    if len(unique) != size:
+        raise ValueError(
+            f'{len(unique)} different samples were scored, expected the {size} of the data set; '
+            'a test visits every sample once: look for samples that were skipped or replaced, '
+            'a sampler that drops the last batch, or a sample_id that occurs twice in a source')
+    return list(unique.values())
+
+
+def _prediction_table(results: List[SampleResult],
+                      label_spaces: Dict[str, Sequence[str]]) -> pd.DataFrame:
+    table = pd.DataFrame(results, columns=SampleResult._fields)
+    scores = pd.DataFrame(table.pop('scores').tolist(), dtype=np.float64).add_prefix('score_')
+    table['prediction'] = [int(np.argmax(result.scores)) for result in results]
+    for ids in ('label', 'prediction'):
+        table[f'{ids}_name'] = [label_spaces[task][index]
+                                for task, index in zip(table['task'], table[ids])]
+    return table[list(PREDICTION_COLUMNS)].join(scores)
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'{path.name}.tmp')
+    table.to_csv(unfinished, index=False)
+    os.replace(unfinished, path)
+    print_log(f'Predictions of {len(table)} samples are in {path}', logger='current')
+
+
+def _log_scores(task: str, scores: TaskScores) -> None:
+    print_log(
+        f'{task}: {scores.num_samples} samples, WAR {scores.war:.2%}, UAR {scores.uar:.2%} '
+        f'(rows: label, columns: prediction, recall in %)\n{confusion_table(scores)}',
+        logger='current')
+    if scores.absent_classes:
+        print_log(
+            f'{task}: no sample has the label {", ".join(scores.absent_classes)}; UAR is the mean '
+            'over the other classes',
+            logger='current',
+            level=logging.WARNING)
+
+
+def _named_numbers(task: str, scores: TaskScores) -> Dict[str, float]:
+    recalls = {f'{task}/recall_{name}': float(recall)
+               for name, recall in zip(scores.class_names, scores.recall)
+               if not np.isnan(recall)}
+    return {f'{task}/WAR': scores.war, f'{task}/UAR': scores.uar, **recalls,
+            f'{task}/num_samples': float(scores.num_samples)}

@@ -1,0 +1,5 @@
+"""Backbones."""
+
+from .vit_moae import VisionTransformerMoAE
+
+__all__ = ['VisionTransformerMoAE']

@@ -1,0 +1,5 @@
+"""Data preprocessors."""
+
+from .mixed_media_preprocessor import MixedMediaPreprocessor
+
+__all__ = ['MixedMediaPreprocessor']

@@ -1,0 +1,5 @@
+"""Heads."""
+
+from .multi_task_head import MultiTaskHead
+
+__all__ = ['MultiTaskHead']

@@ -1,0 +1,1 @@
+"""Plain torch layers: no registry, no config."""

@@ -1,0 +1,5 @@
+"""Recognizers."""
+
+from .unilearn_recognizer import UniLearnRecognizer
+
+__all__ = ['UniLearnRecognizer']

@@ -1,0 +1,53 @@
+"""Recognizer3D that trains the experts' balance too."""
+
+from typing import Dict, Optional
+
+from mmaction.models.recognizers import Recognizer3D
+from mmaction.registry import MODELS
+from mmaction.utils import ForwardResults, OptSampleList, SampleList
+from torch import Tensor
+
+from ..backbones.vit_moae import InputSizeError
+
+
+@MODELS.register_module()
+class UniLearnRecognizer(Recognizer3D):
+    """Stock Recognizer3D plus the balance loss of the backbone.
+
+    The backbone must offer ``forward_tokens`` and ``pool``, as ``VisionTransformerMoAE`` does.
+    Arguments are those of Recognizer3D.
+    """
+
+    def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs) -> Dict[str, Tensor]:
+        """Losses of a batch of one source.
+
+        Args:
+            inputs (Tensor): (N, 1, 3, T, H, W), normalised.
+            data_samples (list[ActionDataSample]): N samples.
+
+        Returns:
+            dict: The head's losses, ``loss_balance`` if the backbone has experts, and
+            ``expert_load_max`` (largest share of an expert in any block; 1 / E is perfect).
+        """
+        tokens, aux = self.backbone.forward_tokens(inputs.flatten(0, 1))
+        losses = self.cls_head.loss(self.backbone.pool(tokens), data_samples)
+        if 'balance_loss' in aux:
+            losses['loss_balance'] = aux['balance_loss']
+            losses['expert_load_max'] = aux['expert_load'].max()
+        return losses
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: OptSampleList = None,
+                mode: str = 'tensor',
+                **kwargs) -> ForwardResults:
+        """See ``BaseRecognizer.forward``; an input of wrong size is reported with its files."""
+        try:
+            return super().forward(inputs, data_samples, mode, **kwargs)
+        except InputSizeError as error:
+            raise InputSizeError(f'{error}{_files_of(data_samples)}') from None
+
+
+def _files_of(data_samples: Optional[SampleList]) -> str:
+    paths = [sample.get('path') for sample in data_samples or []]
+    return f' (batch: {", ".join(map(str, paths))})' if any(paths) else ''
