@@ -6,7 +6,7 @@ MMAction2's own test script on a repaired stack, so its command line is the same
 
 import sys
 
-from unilearn_mm.run import main
+from unilearn_mm.run import run_script, stock_scripts
 
 if __name__ == '__main__':
-    main(['tools/test.py', *sys.argv[1:]])
+    sys.exit(run_script(stock_scripts('tools/test.py'), sys.argv[1:]))

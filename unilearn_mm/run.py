@@ -21,38 +21,60 @@ MMAction2, for instance tools/train.py or tools/analysis_tools/get_flops.py.
 """
 
 
-def candidates(script: str) -> List[Path]:
-    """Where to look for ``script``, in order."""
+def stock_scripts(script: str) -> List[Path]:
+    """Where ``script`` may be among the scripts that are installed with MMAction2."""
     spec = importlib.util.find_spec('mmaction')
-    inside = [Path(folder, '.mim', script) for folder in spec.submodule_search_locations]
-    return [Path(script)] if Path(script).is_absolute() else [Path(script), *inside]
+    return [Path(folder, '.mim', script) for folder in spec.submodule_search_locations]
 
 
-def find_script(script: str) -> Path:
-    looked = candidates(script)
-    for path in looked:
+def first_file(candidates: Sequence[Path]) -> Path:
+    """The first of the paths that is a file.
+
+    Raises:
+        FileNotFoundError: If none is; the message lists them.
+    """
+    for path in candidates:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f'no script {script!r}. Looked for:\n' +
-        '\n'.join(f'  {path.absolute()}' for path in looked) +
+        'no such script. Looked for:\n' +
+        '\n'.join(f'  {path.absolute()}' for path in candidates) +
         '\nGive the path of a file, or a path inside the last folder such as tools/train.py.')
 
 
-def main(argv: Sequence[str]) -> int:
-    if not argv or argv[0] in ('-h', '--help'):
-        print(USAGE, file=sys.stdout if argv else sys.stderr)
-        return 0 if argv else 2
+def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
+    """Run the first script that exists as ``__main__``.
+
+    Args:
+        candidates (Sequence[Path]): Where to look for the script, in order.
+        args (Sequence[str]): Its arguments.
+
+    Returns:
+        int: Exit code: 2 if there is no script, 1 if the data it needs is missing (the message
+        says which), 0 if it ended; a script that calls ``sys.exit`` exits by itself.
+    """
+    from unilearn_mm.datasets.expression import MissingDataError
     try:
-        script = find_script(argv[0])
+        script = first_file(candidates)
     except FileNotFoundError as error:
         print(f'unilearn_mm.run: {error}', file=sys.stderr)
         return 2
-    import unilearn_mm  # noqa: F401
-    sys.argv = [str(script), *argv[1:]]
+    sys.argv = [str(script), *args]
     sys.path.insert(0, str(script.absolute().parent))
-    runpy.run_path(str(script), run_name='__main__')
+    try:
+        runpy.run_path(str(script), run_name='__main__')
+    except MissingDataError as error:
+        print(f'\nData is missing.\n{error}', file=sys.stderr)
+        return 1
     return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Command line; see USAGE."""
+    if not argv or argv[0] in ('-h', '--help'):
+        print(USAGE, file=sys.stdout if argv else sys.stderr)
+        return 0 if argv else 2
+    return run_script([Path(argv[0]), *stock_scripts(argv[0])], argv[1:])
 
 
 if __name__ == '__main__':

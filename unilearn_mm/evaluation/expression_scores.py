@@ -170,7 +170,7 @@ def scores_from_predictions(
     if isinstance(predictions, pd.DataFrame):
         table, origin = predictions, 'the table of predictions'
     else:
-        table, origin = _read_predictions(predictions), str(predictions)
+        table, origin = read_predictions(predictions), str(predictions)
     _check_table(table, origin)
     scores = {}
     for task, rows in table.groupby('task', sort=True):
@@ -229,7 +229,7 @@ def _confusion_matrix(counts: Any) -> np.ndarray:
     return counts
 
 
-def _read_predictions(path: Union[str, PathLike]) -> pd.DataFrame:
+def read_predictions(path: Union[str, PathLike]) -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0).columns
     return pd.read_csv(
         path,

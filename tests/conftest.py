@@ -1,0 +1,58 @@
+"""Small real media files and configs that several tests share."""
+
+from pathlib import Path
+
+import cv2
+import pytest
+from media_files import coloured_frame, write_frames, write_video
+from mmengine.registry import DefaultScope, init_default_scope
+
+import unilearn_mm  # noqa: F401  (repairs the stack before any test imports mmaction.models)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def mmaction_scope():
+    """Registries resolve plain type names in MMAction2, as they do under the Runner."""
+    init_default_scope('mmaction')
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def media_root(tmp_path_factory) -> Path:
+    """A tiny data set on disk: 14 clips (mp4 and frame folders), 21 images, both lists."""
+    root = tmp_path_factory.mktemp('media')
+    for folder in ('clips', 'images'):
+        (root / folder).mkdir()
+    clips, images = ['video_name,label'], []
+    for index in range(14):
+        name = f'{index:05d}'
+        if index % 3:
+            write_video(root / 'clips' / f'{name}.mp4')
+        else:
+            write_frames(root / 'clips' / name)
+        clips.append(f'{name},{index % 7}')
+    for index in range(21):
+        name = f'person {index % 3}/{index}.jpg'  # a path with a space
+        (root / 'images' / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(root / 'images' / name), coloured_frame(index % 12))
+        images.append(f'{name} {index % 7}')
+    (root / 'clips.csv').write_text('\n'.join(clips) + '\n')
+    (root / 'images.txt').write_text('\n'.join(images) + '\n')
+    return root
+
+
+@pytest.fixture
+def video_cfg(media_root) -> dict:
+    """Config of the clips, without a pipeline."""
+    return dict(
+        type='ExpressionVideoDataset', task='toy_video', data_root=str(media_root),
+        ann_file='clips.csv', data_prefix=dict(media='clips'), pipeline=[])
+
+
+@pytest.fixture
+def image_cfg(media_root) -> dict:
+    """Config of the images, without a pipeline."""
+    return dict(
+        type='ExpressionImageDataset', task='toy_image', data_root=str(media_root),
+        ann_file='images.txt', data_prefix=dict(media='images'), pipeline=[])

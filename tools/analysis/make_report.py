@@ -1,0 +1,117 @@
+"""Write a report of a test run: scores, per-class recall, confusion matrices, sample predictions.
+
+    python tools/analysis/make_report.py CONFIG CHECKPOINT [--work-dir DIR] [--cfg-options ...]
+
+Reads the prediction file of the config's ``WARUARMetric`` (made by tools/test.py) and the test
+data; writes ``report/report.md`` with its pictures into the work directory.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+import pandas as pd
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+import unilearn_mm  # noqa: F401  (registers the data sets)
+from mmaction.registry import DATASETS
+from unilearn_mm.datasets.transforms import DecodeClip, OpenClip
+from unilearn_mm.evaluation.expression_scores import (TaskScores, read_predictions,
+                                                      scores_from_predictions)
+from unilearn_mm.visualization.figures import (PredictionSample, confusion_matrix_figure,
+                                               prediction_strip_figure)
+
+SAMPLES_SHOWN = 4  # of each task: as many wrong as right ones where there are enough
+DOTS_PER_INCH = 110
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint', help='named in the report; it is not loaded')
+    parser.add_argument('--work-dir', help="default: the config's work_dir")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args = parser.parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.default_scope)
+
+    work_dir = Path(args.work_dir or cfg.work_dir)
+    folder = work_dir / 'report'
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    label_spaces = dataset.metainfo['label_spaces']
+    predictions = read_predictions(cfg.test_evaluator.prediction_file)
+    scores = scores_from_predictions(predictions, label_spaces)
+    located = {(info['source'], info['sample_id']): info
+               for info in map(dataset.get_data_info, range(len(dataset)))}
+
+    lines = ['# Test report', '', *score_table(scores), '']
+    for task, task_scores in scores.items():
+        figure = confusion_matrix_figure(
+            task_scores.confusion, task_scores.class_names,
+            f'{task}: WAR {task_scores.war:.1%}, UAR {task_scores.uar:.1%}')
+        figure.savefig(folder / f'{task}_confusion.png', dpi=DOTS_PER_INCH)
+        rows = pick_rows(predictions[predictions['task'] == task])
+        samples = [prediction_sample(row, located, label_spaces[task]) for row in rows]
+        prediction_strip_figure(samples).savefig(
+            folder / f'{task}_samples.png', dpi=DOTS_PER_INCH)
+        lines += [f'## {task}', '', *recall_table(task_scores), '',
+                  f'![confusion matrix of {task}]({task}_confusion.png)', '',
+                  f'![sample predictions of {task}]({task}_samples.png)', '']
+    logs = sorted(work_dir.glob('*/*.log'))
+    lines += ['## Files', '',
+              f'- config: `{args.config}`',
+              f'- checkpoint: `{args.checkpoint}`',
+              f'- predictions: `{cfg.test_evaluator.prediction_file}`',
+              *[f'- log: `{path}`' for path in logs]]
+    report = folder / 'report.md'
+    report.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    print('\n'.join(score_table(scores)))
+    print(f'\nreport with pictures: {report}')
+
+
+def score_table(scores: Dict[str, TaskScores]) -> List[str]:
+    """Markdown rows: samples, WAR and UAR (in percent) of each task."""
+    return ['| task | samples | WAR | UAR |', '|---|---:|---:|---:|'] + [
+        f'| {task} | {item.num_samples} | {item.war:.2%} | {item.uar:.2%} |'
+        for task, item in scores.items()
+    ]
+
+
+def recall_table(scores: TaskScores) -> List[str]:
+    """Markdown rows: samples and recall (in percent) of each class."""
+    counts = scores.confusion.sum(axis=1)
+    return ['| class | samples | recall |', '|---|---:|---:|'] + [
+        f'| {name} | {count} | {"-" if np.isnan(recall) else f"{recall:.1%}"} |'
+        for name, count, recall in zip(scores.class_names, counts, scores.recall)
+    ]
+
+
+def pick_rows(rows: pd.DataFrame) -> List[pd.Series]:
+    """Predictions to show: wrong and right ones in turn, spread evenly over the test set."""
+    right = rows['label'] == rows['prediction']
+    chosen = []
+    for group in (rows[~right], rows[right]):
+        places = np.linspace(0, len(group) - 1, min(SAMPLES_SHOWN // 2, len(group))).astype(int)
+        chosen += [group.iloc[place] for place in places]
+    return chosen
+
+
+def prediction_sample(row: pd.Series, located: Dict[tuple, dict],
+                      class_names: List[str]) -> PredictionSample:
+    """Frames, names and probabilities of one row of the prediction file."""
+    results = OpenClip().transform(dict(located[row['source'], row['sample_id']]))
+    results['frame_inds'] = np.arange(results['total_frames'])
+    frames = np.stack(DecodeClip().transform(results)['imgs'])
+    probabilities = row[[f'score_{i}' for i in range(len(class_names))]].to_numpy(float)
+    return PredictionSample(frames, row['label_name'], row['prediction_name'],
+                            probabilities.clip(0, 1), class_names)
+
+
+if __name__ == '__main__':
+    main()
