@@ -32,7 +32,7 @@ video_train_pipeline = [
     dict(type='Resize', scale=(160, 160), keep_ratio=False),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
 ]
 video_test_pipeline = [
     dict(type='OpenClip'),
@@ -45,7 +45,7 @@ video_test_pipeline = [
     dict(type='DecodeClip'),
     dict(type='Resize', scale=(160, 160), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
 ]
 image_train_pipeline = [
     dict(type='OpenClip'),
@@ -55,7 +55,7 @@ image_train_pipeline = [
     dict(type='RandomCrop', size=160),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
 ]
 image_test_pipeline = [
     dict(type='OpenClip'),
@@ -63,7 +63,7 @@ image_test_pipeline = [
     dict(type='DecodeClip'),
     dict(type='Resize', scale=(160, 160), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
 ]
 
 train_dataloader = dict(

@@ -7,7 +7,7 @@ _base_ = ['_base_/default_runtime.py']
 
 work_dir = 'work_dirs/unilearn_toy'
 data_root = '{{$TOY_DATA:data/toy}}'  # TOY_DATA=... reads another toy set
-max_epochs = 20
+max_epochs = 16
 clip_len = 8  # frames spread over the whole clip: onset, apex and offset
 size = 64  # pixels; the faces have 96
 
@@ -18,14 +18,18 @@ model = dict(
     backbone=dict(
         type='VisionTransformerMoAE',
         img_size=size,
-        patch_size=8,
+        patch_size=16,
         num_frames=clip_len,
         tubelet_size=2,
         embed_dims=128,
-        depth=6,
+        depth=4,
         num_heads=4,
-        mlp_ratio=3,
-        moae=dict(num_experts=4, top_k=2, hidden_ratio=0.25, blocks=0.5)),
+        moae=dict(num_experts=4, top_k=2, hidden_ratio=0.25, blocks=0.5),
+        # the usual std of 0.02 is too small for 128 channels without pre-training
+        init_cfg=[
+            dict(type='Xavier', layer='Linear', distribution='uniform'),
+            dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
+        ]),
     cls_head=dict(
         type='MultiTaskHead',
         in_channels=128,
@@ -38,13 +42,13 @@ train_transforms = [
     dict(type='Resize', scale=(size, size), keep_ratio=False),
     dict(type='Flip', flip_ratio=0.5),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
 ]
 test_transforms = [
     dict(type='DecodeClip'),
     dict(type='Resize', scale=(size, size), keep_ratio=False),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys={{_base_.meta_keys}})
+    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
 ]
 video_train_pipeline = [
     dict(type='OpenClip'),
@@ -80,7 +84,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(
-        type='MixedMediaBatchSampler', batch_sizes=dict(toy_video=16, toy_image=64)),
+        type='MixedMediaBatchSampler',
+        batch_sizes=dict(toy_video=16, toy_image=64),
+        rates=dict(toy_video=4., toy_image=1.)),  # clips are few: four passes in each epoch
     dataset=dict(
         type='MixedMediaDataset',
         datasets=[
@@ -118,6 +124,6 @@ param_scheduler = [
         T_max=max_epochs - 2,
         convert_to_iter_based=True)
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -5,17 +5,16 @@ from pathlib import Path
 import cv2
 import pytest
 from media_files import coloured_frame, write_frames, write_video
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import DefaultScope
 
 import unilearn_mm  # noqa: F401  (repairs the stack before any test imports mmaction.models)
 
 
-@pytest.fixture(autouse=True, scope='session')
+@pytest.fixture(autouse=True)
 def mmaction_scope():
     """Registries resolve plain type names in MMAction2, as they do under the Runner."""
-    init_default_scope('mmaction')
-    yield
-    DefaultScope._instance_dict.clear()
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        yield
 
 
 @pytest.fixture(scope='session')

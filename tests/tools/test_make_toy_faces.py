@@ -160,7 +160,8 @@ def test_default_classes_are_balanced_except_in_the_train_clips():
     planned = pd.DataFrame(samples.plan(samples.Settings()))
     counts = planned.groupby(['source', 'split', 'expression']).size()
     assert set(counts['toy_video', 'test']) == {30}
-    assert set(counts['toy_image', 'train']) == {400}
+    images = counts['toy_image', 'train']
+    assert images.max() - images.min() <= 1
     assert set(counts['toy_image', 'test']) == {50}
     clips = counts['toy_video', 'train']
     assert clips.sum() == 280

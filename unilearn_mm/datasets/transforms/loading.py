@@ -56,7 +56,7 @@ class VideoReader:
         """See :class:`ClipReader`."""
         try:
             return list(self.reader.get_batch(list(indices)).asnumpy())
-        except (decord.DECORDError, RuntimeError) as error:
+        except (decord.DECORDError, RuntimeError, IndexError) as error:
             raise MediaReadError(f'{self.path}: frames {list(indices)} of {len(self)} cannot be '
                                  f'decoded: {_first_line(error)}') from error
 

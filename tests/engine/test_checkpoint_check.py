@@ -1,0 +1,56 @@
+"""A checkpoint that does not fit is refused with its name, before anything is loaded."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmaction.registry import HOOKS, MODELS
+
+from unilearn_mm.engine.hooks.checkpoint_check import CheckpointMismatchError, compare_state
+
+
+def model(**classes):
+    return MODELS.build(
+        dict(type='UniLearnRecognizer',
+             backbone=dict(type='VisionTransformerMoAE', img_size=16, patch_size=8, num_frames=4,
+                           embed_dims=16, depth=2, num_heads=2, moae=dict(num_experts=3)),
+             cls_head=dict(type='MultiTaskHead', in_channels=16, num_classes=classes)))
+
+
+def load(target, state, name='work/old.pth'):
+    hook = HOOKS.build(dict(type='CheckpointCheckHook'))
+    runner = SimpleNamespace(model=target, _load_from=name, work_dir='work')
+    hook.after_load_checkpoint(runner, dict(state_dict=state))
+
+
+def test_a_checkpoint_of_the_same_model_passes():
+    load(model(dfew=7), model(dfew=7).state_dict())
+    wrapped = {f'module.{key}': value for key, value in model(dfew=7).state_dict().items()}
+    load(model(dfew=7), wrapped)
+
+
+def test_another_number_of_classes_is_named():
+    with pytest.raises(CheckpointMismatchError) as error:
+        load(model(dfew=7), model(dfew=11).state_dict())
+    message = str(error.value)
+    assert 'work/old.pth: 2 tensors' in message
+    assert 'cls_head.fc_cls.dfew.weight: checkpoint (11, 16), model (7, 16)' in message
+
+
+def test_new_heads_and_experts_pass():
+    state = {key: value for key, value in model(dfew=7).state_dict().items()
+             if 'moae' not in key and 'cls_head' not in key}
+    load(model(mafw=11), state)
+
+
+def test_a_checkpoint_of_something_else_is_refused():
+    with pytest.raises(CheckpointMismatchError, match=r"old\.pth: holds only 0% .*'model'"):
+        load(model(dfew=7), dict(model=torch.zeros(1)))
+
+
+def test_compare_state_counts_elements():
+    parameters = dict(a=torch.zeros(2, 3), b=torch.zeros(4), c=torch.zeros(5))
+    wrong, covered, total = compare_state(
+        {'module.a': torch.ones(2, 3), 'b': torch.ones(3), 'x': torch.ones(9)}, parameters)
+    assert wrong == dict(b=(torch.Size([3]), torch.Size([4])))
+    assert (covered, total) == (6, 15)
