@@ -1,0 +1,98 @@
+"""Every config is parsed, names only registered parts, and says what it needs."""
+
+from pathlib import Path
+
+import pytest
+from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
+
+from unilearn_mm.datasets.expression import MissingDataError
+from unilearn_mm.datasets.label_spaces import class_names
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+RECIPES = sorted(path.name for path in CONFIGS.glob('*.py'))
+
+
+def data_parts(cfg):
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        yield from loader.dataset.datasets
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_model_and_data_agree(name):
+    """The model has a head of the right size for every task of its data."""
+    cfg = Config.fromfile(CONFIGS / name)
+    model = MODELS.build(cfg.model)
+    for part in data_parts(cfg):
+        classes = len(class_names(part.task))
+        if cfg.model.cls_head.type == 'MultiTaskHead':
+            assert model.cls_head.fc_cls[part.task].out_features == classes
+        else:
+            assert model.cls_head.num_classes == classes
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_missing_data_is_one_clear_error(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(CONFIGS / name)
+    with pytest.raises(MissingDataError) as error:
+        DATASETS.build(cfg.train_dataloader.dataset)
+    for part in cfg.train_dataloader.dataset.datasets:
+        assert part.data_root in str(error.value)
+
+
+def test_dfew_without_data_tells_where_to_apply(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(CONFIGS / 'unilearn_dfew.py')
+    with pytest.raises(MissingDataError) as error:
+        DATASETS.build(cfg.train_dataloader.dataset)
+    for needed in ("'data/DFEW'", 'https://dfew-dataset.github.io/', "'data/AffectNetdataset'",
+                   'http://mohammadmahoor.com/affectnet/'):
+        assert needed in str(error.value)
+
+
+def test_fold_selects_lists_and_work_dir(monkeypatch):
+    monkeypatch.delenv('FOLD', raising=False)
+    first = Config.fromfile(CONFIGS / 'unilearn_dfew.py')
+    monkeypatch.setenv('FOLD', '3')
+    third = Config.fromfile(CONFIGS / 'unilearn_dfew.py')
+    for cfg, fold in ((first, 1), (third, 3)):
+        assert cfg.work_dir.endswith(f'fold_{fold}')
+        assert [part.ann_file for part in data_parts(cfg) if part.task == 'dfew'] == [
+            f'EmoLabel_DataSplit/train(single-labeled)/train_set_{fold}.csv',
+            f'EmoLabel_DataSplit/test(single-labeled)/test_set_{fold}.csv',
+            f'EmoLabel_DataSplit/test(single-labeled)/test_set_{fold}.csv']
+        assert cfg.test_evaluator.prediction_file.startswith(cfg.work_dir)
+
+
+def test_work_dirs_do_not_collide():
+    work_dirs = [Config.fromfile(CONFIGS / name).work_dir for name in RECIPES]
+    assert len(set(work_dirs)) == len(work_dirs)
+
+
+def test_composition_configs_are_short():
+    for name in RECIPES:
+        if name.startswith('compose'):
+            lines = (CONFIGS / name).read_text().splitlines()
+            assert len([line for line in lines if line.strip()]) < 40
+
+
+def test_dfew_learning_rates_are_the_papers():
+    """unilearn_s4d section 5: 0.75 ** (13 - id), floor 1/320 of each peak, experts with their
+    block, no decay for vectors and stacked expert biases."""
+    from mmengine.optim import build_optim_wrapper
+    cfg = Config.fromfile(CONFIGS / 'unilearn_dfew.py')
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    found = {name: group for group in groups for name in group['param_names']}
+    assert set(found) == {name for name, _ in model.named_parameters()}
+    expected = {
+        'backbone.patch_embed.projection.weight': 13, 'backbone.blocks.0.norm1.weight': 12,
+        'backbone.blocks.6.moae.experts.fc1.weight': 6, 'backbone.blocks.11.mlp.layers.1.bias': 1,
+        'backbone.fc_norm.weight': 0, 'cls_head.fc_cls.affectnet7.weight': 0}
+    for name, power in expected.items():
+        assert found[name]['lr'] == pytest.approx(4e-5 * 0.75**power)
+    for name, parameter in model.named_parameters():
+        decayed = found[name]['weight_decay'] > 0
+        assert decayed == (parameter.dim() > 1 and not name.endswith('bias')), name
+    assert cfg.param_scheduler[1].eta_min_ratio == pytest.approx((1e-6 / 256) / (1e-5 / 8))

@@ -1,0 +1,171 @@
+"""Real runs: the Runner, real media files, the command line, and two gloo ranks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from unilearn_mm.engine.hooks.checkpoint_check import CheckpointMismatchError
+from unilearn_mm.models.backbones.vit_moae import InputSizeError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def toy_root(media_root, tmp_path):
+    """The tiny media files in the layout of the toy data set."""
+    for source, folder, name, suffix in (('toy_video', 'clips', 'clips', 'csv'),
+                                         ('toy_image', 'images', 'images', 'txt')):
+        root = tmp_path / 'toy' / source
+        root.mkdir(parents=True)
+        (root / folder).symlink_to(media_root / folder)
+        for split in ('train', 'test'):
+            (root / f'{split}.{suffix}').symlink_to(media_root / f'{name}.{suffix}')
+    return tmp_path / 'toy'
+
+
+def small_cfg(name, toy_root, work_dir, monkeypatch, epochs=1):
+    """A config of the repository on tiny data, without worker processes."""
+    monkeypatch.setenv('TOY_DATA', str(toy_root))
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    cfg.work_dir = str(work_dir)
+    cfg.train_cfg.update(max_epochs=epochs, val_interval=1)
+    sizes = cfg.train_dataloader.batch_sampler.batch_sizes
+    for source in sizes:
+        sizes[source] = 7
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    cfg.test_evaluator.prediction_file = str(work_dir / 'predictions.csv')
+    cfg.param_scheduler = []
+    cfg.experiment_name = f'{name}_{work_dir.name}_{epochs}'
+    return cfg
+
+
+def runner_of(cfg, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['test'])
+    return Runner.from_cfg(cfg)
+
+
+def flat_weights(state):
+    return torch.cat([value.flatten().double() for _, value in sorted(state.items())])
+
+
+@pytest.mark.parametrize('name', ['compose_slowonly_toy.py', 'compose_stock_recognizer_toy.py',
+                                  'unilearn_toy_image_only.py', 'unilearn_toy_video_only.py'])
+def test_compositions_and_baselines_train(name, toy_root, tmp_path, monkeypatch):
+    """Stock SlowOnly with our data; our backbone in stock Recognizer3D + TimeSformerHead."""
+    runner = runner_of(small_cfg(name, toy_root, tmp_path / 'run', monkeypatch), monkeypatch)
+    runner.model.init_weights()
+    before = flat_weights(dict(runner.model.named_parameters())).clone()
+    runner.train()
+    after = flat_weights(dict(runner.model.named_parameters()))
+    assert (before != after).any() and after.isfinite().all()
+    task = 'toy_image' if 'image_only' in name else 'toy_video'
+    assert 0 <= runner.message_hub.get_scalar(f'val/{task}/WAR').current() <= 1
+    found = runner.test()
+    assert found[f'{task}/num_samples'] == (35 if 'slowonly' in name else 14)
+
+
+def test_joint_training_test_resume_and_refusal(toy_root, tmp_path, monkeypatch):
+    """One story, because a Runner is slow to build."""
+    work = tmp_path / 'joint'
+    runner = runner_of(small_cfg('unilearn_toy.py', toy_root, work, monkeypatch), monkeypatch)
+    runner.train()
+    steps = runner.iter
+    assert steps == 4 * 2 + 3  # clips 14 // 7 batches at rate 4, images 21 // 7 batches
+    trained_scores = {key: runner.message_hub.get_scalar(f'val/{key}').current()
+                      for key in ('toy_video/WAR', 'toy_image/UAR')}
+    checkpoint = Path((work / 'last_checkpoint').read_text())
+
+    # a new process would do the same: build from the config, load, test
+    cfg = small_cfg('unilearn_toy.py', toy_root, work, monkeypatch)
+    cfg.load_from = str(checkpoint)
+    scores = runner_of(cfg, monkeypatch).test()
+    for key, value in trained_scores.items():
+        assert scores[key] == pytest.approx(value, abs=1e-6)
+    table = pd.read_csv(work / 'predictions.csv', dtype=dict(sample_id=str))
+    assert table.groupby('source').size().to_dict() == dict(toy_video=14, toy_image=21)
+    clips = table[table.task == 'toy_video']
+    assert (clips.label == clips.prediction).mean() == pytest.approx(scores['toy_video/WAR'])
+
+    # resume (the checkpoint holds what torch's safe loading refuses without our allow-list)
+    cfg = small_cfg('unilearn_toy.py', toy_root, work, monkeypatch, epochs=2)
+    cfg.resume = True
+    runner = runner_of(cfg, monkeypatch)
+    runner.train()
+    assert (runner.epoch, runner.iter) == (2, 2 * steps)
+
+    # a checkpoint with other classes
+    state = torch.load(checkpoint, weights_only=True)
+    state['state_dict']['cls_head.fc_cls.toy_video.weight'] = torch.zeros(11, 128)
+    torch.save(state, work / 'eleven.pth')
+    cfg = small_cfg('unilearn_toy.py', toy_root, work, monkeypatch)
+    cfg.load_from = str(work / 'eleven.pth')
+    with pytest.raises(CheckpointMismatchError,
+                       match=r'eleven\.pth.*toy_video\.weight: checkpoint \(11, 128\), model'):
+        runner_of(cfg, monkeypatch).test()
+
+
+def test_an_image_that_the_patch_does_not_divide_is_named(toy_root, tmp_path, monkeypatch):
+    cfg = small_cfg('unilearn_toy.py', toy_root, tmp_path / 'odd', monkeypatch)
+    for part in cfg.test_dataloader.dataset.datasets:
+        for transform in part.pipeline:
+            if transform.type == 'Resize':
+                transform.scale = (60, 60)
+    with pytest.raises(InputSizeError, match=r'60 x 60 pixels.*patches of 16.*clips/00000'):
+        runner_of(cfg, monkeypatch).test()
+
+
+@pytest.mark.slow
+def test_command_line_on_two_gloo_ranks_equals_one_process(toy_root, tmp_path):
+    """dist_train.sh trains and validates on two CPU ranks; tools/test.py on one process and
+    dist_test.sh on two give the same scores for its checkpoint."""
+    work = tmp_path / 'dist'
+    env = {**os.environ, 'TOY_DATA': str(toy_root), 'PYTHON': sys.executable,
+           'OMP_NUM_THREADS': '1'}
+    options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+               'train_dataloader.batch_sampler.batch_sizes.toy_video=3',
+               'train_dataloader.batch_sampler.batch_sizes.toy_image=5',
+               f'test_evaluator.prediction_file={work}/predictions.csv']
+    config = 'configs/unilearn_toy.py'
+
+    def run(*command):
+        done = subprocess.run(
+            [*command, '--work-dir', str(work), '--cfg-options', *options], cwd=ROOT, env=env,
+            text=True, capture_output=True, timeout=280)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    def scores_in(log):
+        """The last scores that the logger printed: {name: value}."""
+        line = [text for text in log.splitlines() if 'toy_video/WAR: ' in text][-1]
+        words = line.split()
+        return {word[:-1]: float(value) for word, value in zip(words, words[1:]) if '/' in word
+                and word.endswith(':')}
+
+    trained = scores_in(run('bash', 'tools/dist_train.sh', config, '2'))
+    checkpoint = (work / 'last_checkpoint').read_text()
+    single = scores_in(run(sys.executable, 'tools/test.py', config, checkpoint))
+    table = pd.read_csv(work / 'predictions.csv')
+    double = scores_in(run('bash', 'tools/dist_test.sh', config, checkpoint, '2'))
+    assert len(single) == 2 * (2 + 7 + 1)
+    assert trained == double == pytest.approx(single, abs=1e-6)
+    again = pd.read_csv(work / 'predictions.csv')
+    pd.testing.assert_frame_equal(table, again, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_missing_data_on_the_command_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools/train.py'), str(ROOT / 'configs/unilearn_dfew.py')],
+        cwd=tmp_path, text=True, capture_output=True, timeout=200)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert 'https://dfew-dataset.github.io/' in done.stderr
+    assert 'http://mohammadmahoor.com/affectnet/' in done.stderr
