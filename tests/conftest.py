@@ -4,10 +4,13 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from media_files import coloured_frame, write_frames, write_video
 from mmengine.registry import DefaultScope
 
 import unilearn_mm  # noqa: F401  (repairs the stack before any test imports mmaction.models)
+
+torch.set_num_threads(1)  # the models of the tests are so small that a second thread only waits
 
 
 @pytest.fixture(autouse=True)
