@@ -22,4 +22,3 @@ train_dataloader = dict(
     dataset=dict(datasets=[train_data[0], dict(train_data[1], **one_task)]))
 val_dataloader = dict(dataset=dict(datasets=[test_data[0], dict(test_data[1], **one_task)]))
 test_dataloader = val_dataloader
-test_evaluator = dict(prediction_file=f'{work_dir}/predictions.csv')

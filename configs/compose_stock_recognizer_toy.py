@@ -12,9 +12,7 @@ model = dict(
 clips = _base_.train_dataloader.dataset.datasets[:1]
 test_clips = _base_.val_dataloader.dataset.datasets[:1]
 train_dataloader = dict(
-    batch_sampler=dict(
-        _delete_=True, type='MixedMediaBatchSampler', batch_sizes=dict(toy_video=16)),
+    batch_sampler=dict(_delete_=True, type='MixedMediaBatchSampler'),
     dataset=dict(datasets=clips))
 val_dataloader = dict(dataset=dict(datasets=test_clips))
 test_dataloader = val_dataloader
-test_evaluator = dict(prediction_file=f'{work_dir}/predictions.csv')

@@ -73,7 +73,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(
         type='MixedMediaBatchSampler',
-        batch_sizes=dict(dfew=16, affectnet7=32),
+        batch_sizes=dict(affectnet7=32),
         rates=dict(dfew=1., affectnet7=0.5)),  # half of the image batches in each epoch
     dataset=dict(
         type='MixedMediaDataset',
@@ -122,4 +122,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='WARUARMetric')
-test_evaluator = dict(type='WARUARMetric', prediction_file=f'{work_dir}/predictions.csv')
+test_evaluator = dict(type='WARUARMetric', prediction_file='predictions.csv')

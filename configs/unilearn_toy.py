@@ -25,7 +25,8 @@ model = dict(
         depth=4,
         num_heads=4,
         moae=dict(num_experts=4, top_k=2, hidden_ratio=0.25, blocks=0.5),
-        # the usual std of 0.02 is too small for 128 channels without pre-training
+        # the usual std of 0.02 is too small for 128 channels without pre-training (the experts,
+        # which start as zero functions, keep it)
         init_cfg=[
             dict(type='Xavier', layer='Linear', distribution='uniform'),
             dict(type='Constant', layer='LayerNorm', val=1., bias=0.)
@@ -79,13 +80,13 @@ toy_image = dict(
     data_prefix=dict(media='images'))
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=16,  # clips
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(
         type='MixedMediaBatchSampler',
-        batch_sizes=dict(toy_video=16, toy_image=64),
+        batch_sizes=dict(toy_image=64),
         rates=dict(toy_video=4., toy_image=1.)),  # clips are few: four passes in each epoch
     dataset=dict(
         type='MixedMediaDataset',
@@ -108,12 +109,13 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='WARUARMetric')
-test_evaluator = dict(type='WARUARMetric', prediction_file=f'{work_dir}/predictions.csv')
+test_evaluator = dict(type='WARUARMetric', prediction_file='predictions.csv')
 
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
     clip_grad=dict(max_norm=1.0))
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=2, convert_to_iter_based=True),
     dict(

@@ -26,4 +26,3 @@ test_dataloader = dict(
         dict(test_data[0], task='toy_image', ann_task='toy_video', source='toy_video',
              pipeline=frame_by_frame)
     ]))
-test_evaluator = dict(prediction_file=f'{work_dir}/predictions.csv')

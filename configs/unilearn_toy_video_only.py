@@ -8,9 +8,7 @@ train_dataloader = dict(
     batch_sampler=dict(
         _delete_=True,
         type='MixedMediaBatchSampler',
-        batch_sizes=dict(toy_video=16),
         rates=dict(toy_video=8.)),
     dataset=dict(datasets=_base_.train_dataloader.dataset.datasets[:1]))
 val_dataloader = dict(dataset=dict(datasets=_base_.val_dataloader.dataset.datasets[:1]))
 test_dataloader = val_dataloader
-test_evaluator = dict(prediction_file=f'{work_dir}/predictions.csv')

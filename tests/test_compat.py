@@ -151,7 +151,7 @@ applied = compat.repair()
 assert compat.repair() == applied
 assert applied == ('stub_missing_drn',) * missing + (
     'switch_off_multimodal', 'allow_checkpoint_types', 'init_cpu_ranks_with_gloo',
-    'drop_device_ids_on_cpu'), applied
+    'drop_device_ids_on_cpu', 'format_config_once'), applied
 from mmengine.model import MMDistributedDataParallel
 construct = MMDistributedDataParallel.__init__
 compat.drop_device_ids_on_cpu()
@@ -514,3 +514,20 @@ def test_two_cpu_ranks_average_their_gradients(tmp_path):
                       str(script), str(tmp_path / 'work'))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count('rank is good') == 2
+
+
+def test_a_config_is_formatted_once_and_the_same(monkeypatch):
+    from mmengine.config import Config, config
+    formatted = []
+
+    def format_code(text, **style):
+        formatted.append(text)
+        return text.upper(), True
+
+    monkeypatch.setattr(config, 'FormatCode', format_code)
+    assert compat.format_config_once()
+    cfg = Config(dict(a=1, b=dict(type='X')))
+    assert cfg.pretty_text == cfg.pretty_text == cfg.dump() == formatted[0].upper()
+    assert len(formatted) == 1
+    cfg.a = 2
+    assert 'A=2' in cfg.pretty_text and len(formatted) == 2, 'a changed config is another text'

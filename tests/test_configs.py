@@ -34,6 +34,7 @@ def test_model_and_data_agree(name):
 @pytest.mark.parametrize('name', RECIPES)
 def test_missing_data_is_one_clear_error(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('TOY_DATA', raising=False)
     cfg = Config.fromfile(CONFIGS / name)
     with pytest.raises(MissingDataError) as error:
         DATASETS.build(cfg.train_dataloader.dataset)
@@ -62,7 +63,6 @@ def test_fold_selects_lists_and_work_dir(monkeypatch):
             f'EmoLabel_DataSplit/train(single-labeled)/train_set_{fold}.csv',
             f'EmoLabel_DataSplit/test(single-labeled)/test_set_{fold}.csv',
             f'EmoLabel_DataSplit/test(single-labeled)/test_set_{fold}.csv']
-        assert cfg.test_evaluator.prediction_file.startswith(cfg.work_dir)
 
 
 def test_work_dirs_do_not_collide():

@@ -79,7 +79,9 @@ ELSEWHERE = dict(
     OpenClip='datasets/test_loading.py',
     DecodeClip='datasets/test_loading.py',
     WARUARMetric='evaluation/test_war_uar_metric.py',
-    CheckpointCheckHook='engine/test_checkpoint_check.py')
+    CheckpointCheckHook='engine/test_checkpoint_check.py',
+    PredictionFileHook='test_runs.py',
+    RoutingHook='engine/test_routing.py')
 
 
 def test_every_registered_name_is_covered():

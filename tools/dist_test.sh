@@ -4,7 +4,7 @@
 # Several machines: the same command on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail
 if [ $# -lt 3 ]; then echo "usage: bash $0 CONFIG CHECKPOINT GPUS [arguments of tools/test.py]" >&2; exit 2; fi
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=$(cd -- "$(dirname "${BASH_SOURCE[0]}")" > /dev/null && pwd)
 CONFIG=$1 CHECKPOINT=$2 GPUS=$3
 shift 3
 exec bash "$tools/launch.sh" "$GPUS" "$tools/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"

@@ -4,7 +4,7 @@
 # Several machines: the same command on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail
 if [ $# -lt 2 ]; then echo "usage: bash $0 CONFIG GPUS [arguments of tools/train.py]" >&2; exit 2; fi
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=$(cd -- "$(dirname "${BASH_SOURCE[0]}")" > /dev/null && pwd)
 CONFIG=$1 GPUS=$2
 shift 2
 exec bash "$tools/launch.sh" "$GPUS" "$tools/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -23,27 +23,25 @@ if $smoke; then
     export TOY_DATA=data/toy_smoke  # the config reads it
     work=work_dirs/quickstart_smoke
     toy=(--video-train 28 --video-test 14 --image-train 70 --image-test 14)
-    options=(train_cfg.max_epochs=1 train_cfg.val_interval=1
-             train_dataloader.batch_sampler.batch_sizes.toy_video=7
+    options=(--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1
+             train_dataloader.batch_size=7
              train_dataloader.batch_sampler.batch_sizes.toy_image=14)
 else
     export TOY_DATA=data/toy
     work=work_dirs/unilearn_toy toy=() options=()
 fi
-options+=("test_evaluator.prediction_file=$work/predictions.csv")
 
 stage "toy faces in $TOY_DATA"
 python tools/data/make_toy_faces.py --out "$TOY_DATA" "${toy[@]}"
 
 stage "training $config; checkpoints and logs in $work"
-python tools/train.py "$config" --work-dir "$work" --cfg-options "${options[@]}"
+python tools/train.py "$config" --work-dir "$work" "${options[@]}"
 
 checkpoint=$(cat "$work/last_checkpoint")
 stage "testing $checkpoint"
-python tools/test.py "$config" "$checkpoint" --work-dir "$work" --cfg-options "${options[@]}"
+python tools/test.py "$config" "$checkpoint" --work-dir "$work"
 
 stage 'report'
-python tools/analysis/make_report.py "$config" "$checkpoint" --work-dir "$work" \
-    --cfg-options "${options[@]}"
+python tools/analysis/make_report.py "$config" "$checkpoint" --work-dir "$work"
 echo
 echo "== done in $((SECONDS - started)) s"

@@ -2,11 +2,11 @@
 # Make .venv with everything that requirements.txt lists and this package, or leave it as it is
 # when it is up to date. Sourced by quickstart.sh and run_tests.sh; afterwards it is active.
 # PYTHON selects the interpreter (default python3; 3.11 is the tested one).
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$repo"
-if [ ! -x .venv/bin/python ]; then
+repo=$(cd -- "$(dirname "${BASH_SOURCE[0]}")/.." > /dev/null && pwd)
+cd -- "$repo"
+if [ ! -f .venv/bin/activate ]; then  # written last: without it the environment is incomplete
     echo "== making .venv with $("${PYTHON:-python3}" --version)"
-    "${PYTHON:-python3}" -m venv .venv || {
+    "${PYTHON:-python3}" -m venv --clear .venv || {
         echo "cannot make a virtual environment; on Debian/Ubuntu: apt-get install python3-venv" >&2
         exit 1
     }

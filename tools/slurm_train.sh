@@ -6,7 +6,7 @@ set -euo pipefail
 if [ $# -lt 3 ]; then
     echo "usage: bash $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2; exit 2
 fi
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=$(cd -- "$(dirname "${BASH_SOURCE[0]}")" > /dev/null && pwd)
 PARTITION=$1 JOB_NAME=$2 CONFIG=$3
 shift 3
 GPUS=${GPUS:-8}

@@ -11,7 +11,11 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'))
-custom_hooks = [dict(type='CheckpointCheckHook')]  # a checkpoint that does not fit is an error
+custom_hooks = [
+    dict(type='CheckpointCheckHook'),  # a checkpoint that does not fit is an error
+    dict(type='PredictionFileHook'),  # predictions go to the work directory
+    dict(type='RoutingHook', interval=20)  # load of the experts, per source
+]
 
 env_cfg = dict(
     cudnn_benchmark=True,
@@ -25,7 +29,7 @@ visualizer = dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBack
 
 load_from = None
 resume = False
-randomness = dict(seed=0)
+randomness = dict(seed=0, diff_rank_seed=True)  # every rank draws its own noise
 # a step trains one task, the heads of the others are idle
 find_unused_parameters = True
 

@@ -72,6 +72,25 @@ def test_bad_csv_rows(video_cfg, media_root, rows, message):
         DATASETS.build(dict(video_cfg, ann_file='bad.csv'))
 
 
+@pytest.mark.parametrize('header', ['00005,1', 'name', ''])
+def test_a_list_without_a_header_loses_no_row_silently(video_cfg, media_root, header):
+    (media_root / 'bare.csv').write_text(f'{header}\n00000,1\n')
+    with pytest.raises(AnnotationError, match='bare.csv, line 1: .*expected a header row'):
+        DATASETS.build(dict(video_cfg, ann_file='bare.csv'))
+
+
+def test_empty_lines_are_no_samples(video_cfg, image_cfg, media_root):
+    (media_root / 'gaps.csv').write_text('video_name,label\n00000,1\n\n00001,2\n\n')
+    assert len(DATASETS.build(dict(video_cfg, ann_file='gaps.csv'))) == 2
+    (media_root / 'gaps.txt').write_text('person 1/1.jpg 0\n\n \nperson 1/4.jpg 3\n\n')
+    assert len(DATASETS.build(dict(image_cfg, ann_file='gaps.txt'))) == 2
+
+
+def test_the_prefix_must_name_the_media(video_cfg):
+    with pytest.raises(ValueError, match=r"data_prefix must be dict\(media=FOLDER\), found"):
+        DATASETS.build(dict(video_cfg, data_prefix=dict(video='clips')))
+
+
 @pytest.mark.parametrize('row, message', [
     ('person 0/0.jpg', r"bad.txt, line 2: label '0/0.jpg' is not an integer"),
     ('0.jpg', r"bad.txt, line 2: found '0.jpg', expected `relative/path label`"),

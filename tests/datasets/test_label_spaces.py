@@ -50,6 +50,23 @@ def test_folders_of_ferv39k_name_the_class():
                for path, label in rows)
 
 
+def test_rows_of_ferv39k():
+    """Rows of the published lists whose path names the class."""
+    names = class_names('ferv39k')
+    assert names[3] == 'happiness', 'Interview/Happy/0118,3'
+    assert names[0] == 'anger', 'DailyLife/Angry/0094,0'
+    assert names[6] == 'surprise', 'Argue/Surprise/0196,6'
+
+
+@pytest.mark.parametrize('task, order', [
+    ('dfew', 'hap sad neu ang sur dis fea'), ('mafw', 'ang anx con disa disg fea hap hel neu sad sur'),
+    ('affectnet8', 'neu hap sad sur fea dis ang con'), ('rafdb', 'sur fea dis hap sad ang neu'),
+    ('ferplus', 'neu hap sur sad ang dis fea con')])
+def test_orders_that_the_data_sets_document(task, order):
+    assert all(name.startswith(short)
+               for name, short in zip(class_names(task), order.split(), strict=True))
+
+
 def test_every_task_is_complete():
     assert set(LABEL_SPACES) == set(WHERE_TO_GET)
     for names in LABEL_SPACES.values():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmaction.registry import HOOKS, MODELS
+from mmengine.runner import BaseLoop
 
 from unilearn_mm.engine.hooks.checkpoint_check import CheckpointMismatchError, compare_state
 
@@ -17,9 +18,20 @@ def model(**classes):
              cls_head=dict(type='MultiTaskHead', in_channels=16, num_classes=classes)))
 
 
-def load(target, state, name='work/old.pth'):
+class TrainLoop(BaseLoop):
+    """A train loop that has been built, as in Runner.train before anything is loaded."""
+
+    def __init__(self):
+        pass
+
+    def run(self):
+        """Not called."""
+
+
+def load(target, state, name='work/old.pth', training=True, resume=False):
     hook = HOOKS.build(dict(type='CheckpointCheckHook'))
-    runner = SimpleNamespace(model=target, _load_from=name, work_dir='work')
+    runner = SimpleNamespace(model=target, _load_from=name, work_dir='work', _resume=resume,
+                             _train_loop=TrainLoop() if training else dict(max_epochs=1))
     hook.after_load_checkpoint(runner, dict(state_dict=state))
 
 
@@ -37,10 +49,17 @@ def test_another_number_of_classes_is_named():
     assert 'cls_head.fc_cls.dfew.weight: checkpoint (11, 16), model (7, 16)' in message
 
 
-def test_new_heads_and_experts_pass():
+def test_training_may_start_with_new_heads_and_experts():
     state = {key: value for key, value in model(dfew=7).state_dict().items()
              if 'moae' not in key and 'cls_head' not in key}
     load(model(mafw=11), state)
+
+
+@pytest.mark.parametrize('how', [dict(training=False), dict(resume=True)])
+def test_a_test_or_resume_needs_every_parameter(how):
+    load(model(dfew=7, mafw=11), model(dfew=7, mafw=11).state_dict(), **how)
+    with pytest.raises(CheckpointMismatchError, match=r'2 parameters.*fc_cls\.mafw\.weight'):
+        load(model(dfew=7, mafw=11), model(dfew=7).state_dict(), **how)
 
 
 def test_a_checkpoint_of_something_else_is_refused():
@@ -50,7 +69,7 @@ def test_a_checkpoint_of_something_else_is_refused():
 
 def test_compare_state_counts_elements():
     parameters = dict(a=torch.zeros(2, 3), b=torch.zeros(4), c=torch.zeros(5))
-    wrong, covered, total = compare_state(
+    wrong, missing, share = compare_state(
         {'module.a': torch.ones(2, 3), 'b': torch.ones(3), 'x': torch.ones(9)}, parameters)
     assert wrong == dict(b=(torch.Size([3]), torch.Size([4])))
-    assert (covered, total) == (6, 15)
+    assert missing == ['c'] and share == pytest.approx(6 / 15)

@@ -88,11 +88,12 @@ def test_prediction_is_the_mean_probability_of_the_views(head):
         assert data_sample.pred_label.item() == expected.argmax()
 
 
-def test_head_is_fp32_in_bf16_and_half_the_gradient_survives(head):
+def test_logits_are_fp32_in_bf16_and_the_gradient_survives(head):
+    """Stock heads hand bf16 scores to NumPy, which has no such type."""
     feats = torch.randn(4, 16, dtype=torch.bfloat16, requires_grad=True)
     with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert head(feats, 'dfew').dtype == torch.float32
         loss = head.loss(feats, [sample(i, 'dfew') for i in range(4)])['loss_cls_dfew']
-    assert loss.dtype == torch.float32
     loss.backward()
     assert feats.grad.abs().sum() > 0
 
@@ -133,7 +134,8 @@ def test_recognizer_adds_the_balance_loss(recognizer, frames):
     torch.testing.assert_close(losses['loss_balance'], aux['balance_loss'])
     total, logged = recognizer.parse_losses(losses)
     torch.testing.assert_close(total, losses['loss_cls_dfew'] + losses['loss_balance'])
-    assert 'expert_load_max' in logged
+    assert set(logged) == {'loss', 'loss_cls_dfew', 'acc_dfew', 'loss_balance'}
+    assert (recognizer.routing['expert_load'] == aux['expert_load']).all()
 
 
 def test_all_parameters_of_the_trained_task_learn(recognizer):
@@ -145,6 +147,11 @@ def test_all_parameters_of_the_trained_task_learn(recognizer):
     idle = {name for name, p in recognizer.named_parameters()
             if p.grad is None or not p.grad.abs().sum()}
     assert idle == {'cls_head.fc_cls.dfew.weight', 'cls_head.fc_cls.dfew.bias'}
+
+
+def test_several_views_in_training_are_refused(recognizer):
+    with pytest.raises(ValueError, match='one view .* found 2.*num_clips'):
+        recognizer(torch.zeros(1, 2, 3, 4, 16, 16), [sample(0, 'dfew')], mode='loss')
 
 
 def test_wrong_size_names_the_files(recognizer):

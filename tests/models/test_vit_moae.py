@@ -9,6 +9,7 @@ from mmaction.registry import MODELS
 from torch import nn
 
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
+from unilearn_mm.models.layers.patches import patchify
 from unilearn_mm.models.layers.positions import positions_for
 
 TINY = dict(img_size=16, patch_size=8, num_frames=4, tubelet_size=2, embed_dims=16, depth=4,
@@ -104,7 +105,7 @@ def test_keep_selects_tokens_before_the_blocks():
     clip = torch.randn(2, 3, 4, 16, 16)
     keep = torch.tensor([[5, 0, 3], [1, 7, 2]])
     tokens, aux = model.forward_tokens(clip, keep=keep)
-    embedded = model.patch_embed(clip)[0] + model.pos_embed
+    embedded = model.patch_embed(clip)[0] + model.pos_embed  # the Conv3d over everything
     for block in model.blocks:
         embedded_kept = embedded if embedded.shape[1] == 3 else torch.stack(
             [embedded[n, keep[n]] for n in range(2)])
@@ -145,6 +146,63 @@ def test_aux_reports_every_moae_block():
                                2 * single.forward_tokens(clip)[1]['balance_loss'])
 
 
+def test_patches_are_embedded_as_by_the_conv3d():
+    model = build().double()
+    clip = torch.randn(2, 3, 4, 16, 24, dtype=torch.float64)
+    weight = model.patch_embed.projection
+    found = patchify(clip, 2, 8) @ weight.weight.flatten(1).T + weight.bias
+    torch.testing.assert_close(found, model.patch_embed(clip)[0], rtol=0, atol=1e-12)
+
+
+def test_checkpointed_blocks_have_the_same_gradients():
+    clip = torch.randn(2, 3, 4, 16, 16)
+    gradients = []
+    for with_cp in (False, True):
+        model = build(with_cp=with_cp, drop_path_rate=0.3).train()
+        torch.manual_seed(1)  # the same routing noise and dropped paths
+        tokens, aux = model.forward_tokens(clip)
+        (tokens.square().mean() + aux['balance_loss']).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_compute_the_same():
+    clip = torch.randn(2, 3, 4, 16, 16)
+    plain, compiled = build().eval(), build(compile_blocks=True).eval()
+    assert set(plain.state_dict()) == set(compiled.state_dict()), 'names stay'
+    torch.testing.assert_close(compiled(clip), plain(clip), rtol=1e-4, atol=1e-5)
+
+
+def test_layer_scale_scales_the_experts_too():
+    """The official code leaves the experts out if LayerScale is on (unilearn_s4d, defect 11)."""
+    model = build(depth=1, init_values=0.1, moae=dict(blocks=1)).eval()
+    block = model.blocks[0]
+    x = torch.randn(1, 5, 16)
+    attended = x + block.gamma_1 * block.attn(block.norm1(x))
+    normed = block.norm2(attended)
+    expected = attended + block.gamma_2 * (block.mlp(normed) + block.moae(normed)[0])
+    torch.testing.assert_close(block(x)[0], expected)
+
+
+@pytest.mark.parametrize('arch, dims, depth', [('small', 384, 12), ('large', 1024, 24)])
+def test_arch_presets(arch, dims, depth):
+    with torch.device('meta'):
+        model = build(arch=arch, embed_dims=None, depth=None, num_heads=None)
+    assert len(model.blocks) == depth and model.embed_dims == dims
+    with_experts = [i for i, block in enumerate(model.blocks) if block.moae is not None]
+    assert with_experts == list(range(depth // 2, depth)), 'the upper half, for ViT-L too'
+
+
+def test_official_preset_is_the_literal_form_and_can_be_changed():
+    model = build(moae=dict(preset='official', noise='never'))
+    moae = model.blocks[3].moae
+    assert (moae.router.noise_mode, moae.capacity_factor, moae.balance) == ('never', 1.0, 'none')
+    _, aux = model.train().forward_tokens(torch.randn(2, 3, 4, 16, 16))
+    assert 'balance_loss' not in aux and aux['dropped'].shape == (2, )
+
+
 @pytest.mark.parametrize('blocks, expected', [
     (0.5, {2, 3}), (1, {0, 1, 2, 3}), (0.25, {3}), ([0, 2], {0, 2})])
 def test_which_blocks_have_experts(blocks, expected):
@@ -173,13 +231,24 @@ def test_input_that_does_not_fit(shape, message):
 
 @pytest.mark.parametrize('changes, message', [
     (dict(moae=dict(blocks=[3, 4])), r'moae blocks \[4\] do not exist.*0\.\.3'),
+    (dict(moae=dict(blocks=0.1)), 'blocks=0.1 of a depth of 4 is no block at all'),
     (dict(moae=dict(blocks=1.5)), r'share of the depth must be in \(0, 1\]'),
     (dict(moae=dict(top_k=9)), r'top_k=9 with num_experts=8'),
+    (dict(moae=dict(preset='paper')), r"preset must be one of .*'official'.*'paper'"),
+    (dict(arch='base'), "arch='base' sets embed_dims"),
+    (dict(arch='huge', embed_dims=None, depth=None, num_heads=None), "one of .*'huge'"),
+    (dict(depth=None), 'give all of embed_dims, depth and num_heads'),
     (dict(num_frames=5), 'num_frames must be a multiple of tubelet_size, found 5 and 2'),
 ])
 def test_impossible_settings(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+@pytest.mark.parametrize('name', ['num_head', 'pretrained'])
+def test_unknown_arguments_are_refused(name):
+    with pytest.raises(TypeError, match=name):
+        build(**{name: 3})
 
 
 def test_building_twice_from_one_config_is_possible():

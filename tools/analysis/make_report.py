@@ -2,8 +2,8 @@
 
     python tools/analysis/make_report.py CONFIG CHECKPOINT [--work-dir DIR] [--cfg-options ...]
 
-Reads the prediction file of the config's ``WARUARMetric`` (made by tools/test.py) and the test
-data; writes ``report/report.md`` with its pictures into the work directory.
+Reads the prediction file of the config's ``WARUARMetric`` in the work directory (made by
+tools/test.py with the same --work-dir) and the test data; writes ``report/report.md`` with its pictures into the work directory.
 """
 
 import argparse
@@ -45,7 +45,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     label_spaces = dataset.metainfo['label_spaces']
-    predictions = read_predictions(cfg.test_evaluator.prediction_file)
+    prediction_file = work_dir / cfg.test_evaluator.prediction_file
+    predictions = read_predictions(prediction_file)
     scores = scores_from_predictions(predictions, label_spaces)
     located = {(info['source'], info['sample_id']): info
                for info in map(dataset.get_data_info, range(len(dataset)))}
@@ -67,7 +68,7 @@ def main() -> None:
     lines += ['## Files', '',
               f'- config: `{args.config}`',
               f'- checkpoint: `{args.checkpoint}`',
-              f'- predictions: `{cfg.test_evaluator.prediction_file}`',
+              f'- predictions: `{prediction_file}`',
               *[f'- log: `{path}`' for path in logs]]
     report = folder / 'report.md'
     report.write_text('\n'.join(lines) + '\n', encoding='utf-8')

@@ -46,6 +46,7 @@ class ExpressionDataset(BaseActionDataset):
         test_mode (bool): Whether the data set is used for evaluation.
 
     Raises:
+        ValueError: If ``data_prefix`` has other keys.
         MissingDataError: If the list or the media folder is missing.
         AnnotationError: If a row cannot be parsed or its label is not a class id.
     """
@@ -65,6 +66,9 @@ class ExpressionDataset(BaseActionDataset):
         self.task = task
         self.source = source or task
         self.ann_task = ann_task or task
+        if set(data_prefix) != {'media'}:
+            raise ValueError(f'{self.source}: data_prefix must be dict(media=FOLDER), found '
+                             f'{dict(data_prefix)}')
         classes = class_names(task)
         super().__init__(
             ann_file,
@@ -165,8 +169,13 @@ class ExpressionVideoDataset(ExpressionDataset):
         """Rows of the CSV list; see the base class."""
         with open(self.ann_file, newline='', encoding='utf-8') as file:
             reader = csv.reader(file)
-            next(reader, None)
+            header = next(reader, [])
+            if len(header) != 2 or header[1].strip().lstrip('-').isdigit():
+                raise AnnotationError(f'{self.ann_file}, line 1: found {header!r}, expected a '
+                                      'header row of two names, e.g. video_name,label')
             for row in reader:
+                if not row:
+                    continue  # an empty line
                 if len(row) != 2 or not row[0].strip():
                     raise AnnotationError(
                         f'{self.ann_file}, line {reader.line_num}: found {row!r}, expected two '
@@ -186,7 +195,7 @@ class ExpressionVideoDataset(ExpressionDataset):
 
 @DATASETS.register_module()
 class ExpressionImageDataset(ExpressionDataset):
-    """Images with one expression label: AffectNet, RAF-DB and lists of the same format.
+    """Images with one expression label: AffectNet and lists of the same format.
 
     The annotation list has no header; a row is ``relative/path label``, separated by the last
     space of the line, so that paths may contain spaces. The label id is 0-based.
@@ -202,6 +211,8 @@ class ExpressionImageDataset(ExpressionDataset):
         """Rows of the space separated list; see the base class."""
         with open(self.ann_file, encoding='utf-8') as file:
             for line, text in enumerate(file, start=1):
+                if not text.strip():
+                    continue  # an empty line
                 row = text.rstrip().rsplit(' ', 1)
                 if len(row) != 2 or not row[0].strip():
                     raise AnnotationError(

@@ -1,11 +1,11 @@
 """Refuse a checkpoint that does not fit the model."""
 
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import find_latest_checkpoint
+from mmengine.runner import BaseLoop, find_latest_checkpoint
 from torch import Tensor
 
 KEYS_SHOWN = 6  # how many keys an error lists of each kind
@@ -20,11 +20,13 @@ class CheckpointCheckHook(Hook):
     """Turn what MMEngine only warns of into an error, before anything is loaded.
 
     MMEngine loads what fits and logs the rest: a checkpoint with another number of classes leaves
-    the head untrained, one of another model leaves everything untrained.
+    the head untrained, one of another model leaves everything untrained. A test and a resumed
+    training need every parameter; a training that starts from a checkpoint may add some.
 
     Args:
         min_share (float): Least share of the model's parameters (counted in elements) that a
-            checkpoint must hold. 0.5: a pre-trained encoder with new heads and experts passes.
+            checkpoint to start from must hold. 0.5: a pre-trained encoder with new heads and
+            experts passes.
     """
 
     # before EMAHook (NORMAL), which swaps the weights of the checkpoint
@@ -37,12 +39,13 @@ class CheckpointCheckHook(Hook):
         """Compare keys and shapes.
 
         Raises:
-            CheckpointMismatchError: If a tensor has another shape than the model's, or too little
-                of the model is covered.
+            CheckpointMismatchError: If a tensor has another shape than the model's, too little
+                of the model is covered, or a parameter is missing in a test or resumed training.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         source = checkpoint.get('state_dict', checkpoint)
-        wrong, covered, total = compare_state(source, dict(model.named_parameters()))
+        wrong, missing, share = compare_state(source, dict(model.named_parameters()))
+        starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
         if wrong:
             shown = '; '.join(f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
@@ -51,16 +54,20 @@ class CheckpointCheckHook(Hook):
                 f'{name}: {len(wrong)} tensors do not have the shape of the model: {shown}. Was it '
                 'trained with other classes or another backbone? Use the config it was trained '
                 'with, or remove these keys from the checkpoint to train them anew')
-        if covered < self.min_share * total:
+        if share < self.min_share:
             raise CheckpointMismatchError(
-                f'{name}: holds only {covered / total:.0%} of the model\'s parameters; its keys '
-                f'begin {list(source)[:KEYS_SHOWN]}, the model\'s '
-                f'{[key for key, _ in model.named_parameters()][:KEYS_SHOWN]}. Convert it to this '
-                'package\'s names first')
+                f'{name}: holds only {share:.0%} of the model\'s parameters; its keys begin '
+                f'{list(source)[:KEYS_SHOWN]}, the model\'s {missing[:KEYS_SHOWN]}. Convert it to '
+                'this package\'s names first')
+        if missing and not starts_training:
+            raise CheckpointMismatchError(
+                f'{name}: {len(missing)} parameters of the model are not in the checkpoint, e.g. '
+                f'{", ".join(missing[:KEYS_SHOWN])}. To test or resume, use the config that it was '
+                'trained with; to train a changed model, start from it with load_from')
 
 
 def compare_state(source: Dict[str, Tensor],
-                  parameters: Dict[str, Tensor]) -> Tuple[Dict[str, tuple], int, int]:
+                  parameters: Dict[str, Tensor]) -> Tuple[Dict[str, tuple], List[str], float]:
     """How well a state dict fits parameters.
 
     Args:
@@ -68,16 +75,13 @@ def compare_state(source: Dict[str, Tensor],
         parameters (dict[str, Tensor]): Named parameters of a model.
 
     Returns:
-        tuple: Keys of unequal shape with (checkpoint shape, model shape), number of elements
-        covered by equal shapes, number of elements in all.
+        tuple: Keys of unequal shape with (checkpoint shape, model shape); keys of the model that
+        the state dict lacks; share of the model's elements that it holds in equal shape.
     """
     source = {key.removeprefix('module.'): value for key, value in source.items()}
-    wrong, covered = {}, 0
-    for key, parameter in parameters.items():
-        if key not in source:
-            continue
-        if source[key].shape != parameter.shape:
-            wrong[key] = (source[key].shape, parameter.shape)
-        else:
-            covered += parameter.numel()
-    return wrong, covered, sum(parameter.numel() for parameter in parameters.values())
+    missing = [key for key in parameters if key not in source]
+    wrong = {key: (source[key].shape, parameter.shape) for key, parameter in parameters.items()
+             if key in source and source[key].shape != parameter.shape}
+    covered = sum(parameter.numel() for key, parameter in parameters.items()
+                  if key in source and key not in wrong)
+    return wrong, missing, covered / sum(p.numel() for p in parameters.values())

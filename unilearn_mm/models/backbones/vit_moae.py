@@ -1,16 +1,31 @@
 """Vision transformer with a mixture of adapter experts, for clips and images alike."""
 
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+import inspect
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import Block, VisionTransformer
 from mmaction.registry import MODELS
 from mmengine.model import ModuleList
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..layers.attention import SDPAttention
-from ..layers.moae import MoAE
+from ..layers.moae import PRESETS, MoAE, MoAEReport
+from ..layers.patches import patchify
 from ..layers.positions import positions_for
+
+# official code, s4d/videomae.py:741-763
+ARCHS = dict(
+    small=dict(embed_dims=384, depth=12, num_heads=6),
+    base=dict(embed_dims=768, depth=12, num_heads=12),
+    large=dict(embed_dims=1024, depth=24, num_heads=16))
+
+
+# `pretrained` is among MMAction2's arguments, but nothing is loaded there
+STOCK_ARGUMENTS = set(inspect.signature(VisionTransformer.__init__).parameters) - {
+    'self', 'kwargs', 'pretrained'}
 
 
 class InputSizeError(ValueError):
@@ -47,23 +62,27 @@ class MoAEBlock(Block):
             drop_rate=drop_rate)
         self.moae = MoAE(embed_dims, **moae) if moae is not None else None
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Optional[Tensor], Optional[Tensor]]:
+    def forward(self, x: Tensor) -> Tuple[Tensor, Optional[MoAEReport]]:
         """Transform tokens.
 
         Args:
             x (Tensor): (B, N, C).
 
         Returns:
-            tuple: Tokens (B, N, C); balance loss (scalar) and expert load (E,), None in a dense
-            block.
+            tuple: Tokens (B, N, C), and the report of the experts (None in a dense block).
         """
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+        attended = self.attn(self.norm1(x))
+        x = x + self.drop_path(self._scaled(attended, 'gamma_1'))
         normed = self.norm2(x)
-        branch, balance_loss, load = self.mlp(normed), None, None
+        branch, report = self.mlp(normed), None
         if self.moae is not None:
-            mixed, balance_loss, load = self.moae(normed)
+            mixed, report = self.moae(normed)
             branch = branch + mixed
-        return x + self.drop_path(branch), balance_loss, load
+        return x + self.drop_path(self._scaled(branch, 'gamma_2')), report
+
+    def _scaled(self, branch: Tensor, gamma: str) -> Tensor:
+        # LayerScale; Block has the parameters only with init_values > 0
+        return getattr(self, gamma) * branch if hasattr(self, gamma) else branch
 
 
 @MODELS.register_module()
@@ -75,6 +94,8 @@ class VisionTransformerMoAE(VisionTransformer):
     temporal slot 0.
 
     Args:
+        arch (str, optional): 'small', 'base' or 'large': sets ``embed_dims``, ``depth`` and
+            ``num_heads``, which must then not be given. 'base' if none of the four is given.
         img_size (int): Height and width for which the position table is made.
         patch_size (int): Height and width of a patch.
         embed_dims (int): Channels C.
@@ -87,31 +108,58 @@ class VisionTransformerMoAE(VisionTransformer):
 
             - ``blocks`` (float or Sequence[int]): blocks that have experts: a share of the depth,
               counted from the end, or indices. Default 0.5: the upper half, as in the paper.
-            - ``balance_loss_weight`` (float): weight of the balance loss of a block. Default 1e-2
-              (Switch Transformer).
-            - ``num_experts``, ``top_k``, ``hidden_ratio``: see :class:`~..layers.moae.MoAE`.
+            - ``preset`` (str): 'default' (corrected) or 'official' (literal); see
+              ``layers.moae.PRESETS``. Other keys go before it.
+            - further keys: arguments of :class:`~..layers.moae.MoAE`.
+        with_cp (bool): Whether training keeps only the blocks' inputs and computes the rest
+            again in the backward pass (activation checkpointing).
+        compile_blocks (bool): Whether each block is compiled by ``torch.compile``. MMEngine's
+            ``compile`` takes the whole training step, which costs minutes.
         return_feat_map (bool): Whether ``forward`` returns the feature map.
         kwargs: Further arguments of MMAction2's ``VisionTransformer``.
 
     Raises:
-        ValueError: If a MoAE block lies beyond the depth, or frames do not fill whole tubelets.
+        TypeError: If an argument is unknown.
+        ValueError: If a MoAE block lies beyond the depth, frames do not fill whole tubelets, a
+            preset or arch is unknown, or sizes are given beside an arch.
     """
 
     def __init__(self,
+                 arch: Optional[str] = None,
                  img_size: int = 160,
                  patch_size: int = 16,
-                 embed_dims: int = 768,
-                 depth: int = 12,
-                 num_heads: int = 12,
+                 embed_dims: Optional[int] = None,
+                 depth: Optional[int] = None,
+                 num_heads: Optional[int] = None,
                  num_frames: int = 16,
                  tubelet_size: int = 2,
                  drop_path_rate: float = 0.,
                  moae: Optional[dict] = dict(),
+                 with_cp: bool = False,
+                 compile_blocks: bool = False,
                  return_feat_map: bool = False,
                  **kwargs) -> None:
+        unknown = set(kwargs) - STOCK_ARGUMENTS
+        if unknown:
+            raise TypeError(f'VisionTransformerMoAE has no arguments {sorted(unknown)}; weights are '
+                            'loaded by load_from or init_cfg')
         if num_frames % tubelet_size:
             raise ValueError(f'num_frames must be a multiple of tubelet_size, found {num_frames} '
                              f'and {tubelet_size}')
+        sizes = dict(embed_dims=embed_dims, depth=depth, num_heads=num_heads)
+        if arch is None and all(size is None for size in sizes.values()):
+            arch = 'base'
+        if arch is not None:
+            if any(size is not None for size in sizes.values()):
+                raise ValueError(f'arch={arch!r} sets embed_dims, depth and num_heads; found '
+                                 f'{sizes} beside it')
+            if arch not in ARCHS:
+                raise ValueError(f'arch must be one of {list(ARCHS)}, found {arch!r}')
+            sizes = ARCHS[arch]
+        elif any(size is None for size in sizes.values()):
+            raise ValueError('give all of embed_dims, depth and num_heads, or only an arch '
+                             f'({", ".join(ARCHS)}); found {sizes}')
+        embed_dims, depth, num_heads = sizes['embed_dims'], sizes['depth'], sizes['num_heads']
         super().__init__(
             img_size=img_size,
             patch_size=patch_size,
@@ -124,17 +172,16 @@ class VisionTransformerMoAE(VisionTransformer):
             **kwargs)
         self.tubelet_size = tubelet_size
         self.table_grid = (num_frames // tubelet_size, *self.grid_size)
+        self.with_cp = with_cp
 
-        moae = None if moae is None else dict(moae)
         moae_blocks: Sequence[int] = ()
         if moae is not None:
-            moae_blocks = _moae_blocks(moae.pop('blocks', 0.5), depth)
-            self.balance_loss_weight = moae.pop('balance_loss_weight', 1e-2)
-        drop_path = torch.linspace(0, drop_path_rate, depth).tolist()
+            moae_blocks, moae = _moae_settings(moae, depth)
+        drop_path = [drop_path_rate * index / max(depth - 1, 1) for index in range(depth)]
         block_args = {
             key: kwargs[key]
             for key in ('mlp_ratio', 'qkv_bias', 'qk_scale', 'drop_rate', 'attn_drop_rate',
-                        'norm_cfg') if key in kwargs
+                        'norm_cfg', 'init_values') if key in kwargs
         }
         self.blocks = ModuleList([
             MoAEBlock(
@@ -144,6 +191,9 @@ class VisionTransformerMoAE(VisionTransformer):
                 drop_path_rate=drop_path[index],
                 **block_args) for index in range(depth)
         ])
+        if compile_blocks:
+            for block in self.blocks:
+                block.compile()
 
     def forward_tokens(self, x: Tensor, keep: Optional[Tensor] = None) -> Tuple[Tensor, Dict]:
         """Tokens after the last block, and what the experts report.
@@ -151,34 +201,35 @@ class VisionTransformerMoAE(VisionTransformer):
         Args:
             x (Tensor): (N, 3, T, H, W), T = 1 for an image; (N, 3, H, W) is taken as T = 1.
             keep (Tensor, optional): (N, K) int64, indices of the visible tokens in (t, h, w)
-                order; all tokens if None.
+                order; all tokens if None. Only visible patches are embedded.
 
         Returns:
             tuple: Tokens (N, L, C) with L = K or the number of patches, and a dict which, if
-            there are MoAE blocks, holds ``balance_loss`` (scalar, weighted, summed over the
-            blocks) and ``expert_load`` (number of MoAE blocks, E).
+            there are MoAE blocks, holds ``expert_load`` (MoAE blocks, E) and ``dropped``
+            (MoAE blocks,) as in ``MoAEReport``, and, if there is a balance loss,
+            ``balance_loss`` (scalar, weighted, summed over the blocks).
 
         Raises:
             InputSizeError: If H or W is no multiple of the patch size or T of the tubelet size.
         """
         x, grid, is_image = self._fill_tubelet(x)
-        x = self.patch_embed(x)[0]
-        x = x + positions_for(self.pos_embed, self.table_grid, grid, is_image)
+        positions = positions_for(self.pos_embed, self.table_grid, grid, is_image)
+        patches = patchify(x, self.tubelet_size, self.patch_size)
         if keep is not None:
-            x = x.gather(1, keep.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-        x = self.pos_drop(x)
-        losses: List[Tensor] = []
-        loads: List[Tensor] = []
+            patches = _take(patches, keep)
+            positions = _take(positions.expand(len(x), -1, -1), keep)
+        projection = self.patch_embed.projection  # a Conv3d whose stride is its kernel
+        x = F.linear(patches, projection.weight.flatten(1), projection.bias)
+        x = self.pos_drop(x + positions)
+        reports = []
         for block in self.blocks:
-            x, balance_loss, load = block(x)
-            if balance_loss is not None:
-                losses.append(balance_loss)
-                loads.append(load)
-        aux = {}
-        if losses:
-            aux['balance_loss'] = self.balance_loss_weight * torch.stack(losses).sum()
-            aux['expert_load'] = torch.stack(loads)
-        return self.norm(x), aux
+            if self.with_cp and self.training:
+                x, report = checkpoint(block, x, use_reentrant=False)
+            else:
+                x, report = block(x)
+            if report is not None:
+                reports.append(report)
+        return self.norm(x), _summary(reports)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Feature (N, C) of tokens (N, L, C): normalised mean, or the first token."""
@@ -219,15 +270,42 @@ class VisionTransformerMoAE(VisionTransformer):
         return x, grid, is_image
 
 
-def _moae_blocks(blocks: Union[float, Sequence[int]], depth: int) -> Sequence[int]:
-    """Indices of the blocks with experts, from a share of the depth or from indices."""
+def _take(tokens: Tensor, index: Tensor) -> Tensor:
+    """Rows (N, K, C) of tokens (N, L, C) at indices (N, K)."""
+    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def _summary(reports: Sequence[MoAEReport]) -> Dict[str, Tensor]:
+    if not reports:
+        return {}
+    aux = dict(
+        expert_load=torch.stack([report.load for report in reports]),
+        dropped=torch.stack([report.dropped for report in reports]))
+    losses = [report.balance_loss for report in reports if report.balance_loss is not None]
+    if losses:
+        aux['balance_loss'] = torch.stack(losses).sum()
+    return aux
+
+
+def _moae_settings(moae: dict, depth: int) -> Tuple[Sequence[int], dict]:
+    """Indices of the blocks with experts, and the arguments of their MoAE."""
+    moae = dict(moae)
+    preset = moae.pop('preset', 'default')
+    if preset not in PRESETS:
+        raise ValueError(f'moae preset must be one of {list(PRESETS)}, found {preset!r}')
+    blocks: Union[float, Sequence[int]] = moae.pop('blocks', 0.5)
+    moae = {**PRESETS[preset], **moae}
     if isinstance(blocks, (int, float)):
         if not 0 < blocks <= 1:
             raise ValueError(f'moae blocks as a share of the depth must be in (0, 1], found '
                              f'{blocks}; give a list for indices')
-        return range(depth - round(blocks * depth), depth)
+        first = depth - round(blocks * depth)
+        if first == depth:
+            raise ValueError(f'moae blocks={blocks} of a depth of {depth} is no block at all; use '
+                             'moae=None for a dense backbone')
+        return range(first, depth), moae
     beyond = [index for index in blocks if not 0 <= index < depth]
     if beyond:
         raise ValueError(f'moae blocks {beyond} do not exist: the backbone has blocks '
                          f'0..{depth - 1}')
-    return blocks
+    return blocks, moae

@@ -23,7 +23,8 @@ class MultiTaskHead(BaseHead):
         dropout_ratio (float): Dropout before the classifiers.
         init_std (float): Standard deviation of the initial weights; 0.02 in the official code
             (its ``init_scale`` is dead).
-        label_smooth_eps (float): Label smoothing; 0.1 in the paper's recipe.
+        label_smooth_eps (float): Label smoothing, of hard and soft labels alike; 0.1 in the
+            paper's recipe.
         average_clips (str): How the views of a sample are averaged at test time, see
             ``BaseHead``; 'prob' is the paper's protocol.
 
@@ -88,6 +89,10 @@ class MultiTaskHead(BaseHead):
 
         Returns:
             dict: ``loss_cls_<task>``, and ``acc_<task>`` (top-1, in [0, 1]) for hard labels.
+
+        Raises:
+            ValueError: If the samples have several tasks.
+            KeyError: If the head does not have their task.
         """
         task = self.task_of(data_samples)
         logits = self(feats, task)
@@ -112,6 +117,10 @@ class MultiTaskHead(BaseHead):
 
         Returns:
             list[ActionDataSample]: The same samples.
+
+        Raises:
+            ValueError: If the samples have several tasks.
+            KeyError: If the head does not have their task.
         """
         return self.predict_by_feat(self(feats, self.task_of(data_samples)), data_samples)
 

@@ -1,130 +1,41 @@
-"""Mixture of Adapter Experts (MoAE): router -> experts -> combine.
+"""Mixture of Adapter Experts (MoAE): router -> experts -> combine, for one transformer block.
 
-Shapes: B samples, N tokens each, M = B * N tokens of the batch, C channels, E experts, k experts
-chosen per token, H hidden units of an expert.
-
-Source: UniLearn (arXiv 2409.06154), official code finetune/s4d/videomae.py:114-372, corrected as
-unilearn_s4d section 7 demands: noise only while training, no capacity limit (dropless), balance
-loss on probabilities, experts whose last layer starts at zero.
+Source: UniLearn (arXiv 2409.06154), official code finetune/s4d/videomae.py:114-372. The defaults
+are the corrected form (noise only while training, no capacity limit, a balance loss on
+probabilities, experts whose last layer starts at zero); ``PRESETS['official']`` is the literal
+one.
 """
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .balance import BALANCES, balance_loss, expert_load
+from .experts import AdapterExperts
+from .routing import CAPACITY_ORDERS, NoisyTopKRouter, limit_capacity
 
-class Routing(NamedTuple):
-    """Where each token goes.
+PRESETS = dict(
+    default=dict(),
+    # what the official training and evaluation do (unilearn_s4d section 9)
+    official=dict(
+        noise='always',
+        balance='none',
+        init='official',
+        capacity_factor=1.0,
+        capacity_order='first'))
+
+
+class MoAEReport(NamedTuple):
+    """What a MoAE says of a batch.
 
     Attributes:
-        experts (Tensor): (M, k) int64, chosen experts, best first.
-        gates (Tensor): (M, k) float32, weights of the chosen experts; they sum to one.
-        probabilities (Tensor): (M, E) float32, softmax over all experts.
+        balance_loss (Tensor): Scalar to add to the loss; None if there is none.
+        load (Tensor): (E,), share of the assignments of each expert, detached, sums to one.
+        dropped (Tensor): Scalar, share of the assignments beyond the capacity, detached.
     """
-    experts: Tensor
-    gates: Tensor
-    probabilities: Tensor
-
-
-class NoisyTopKRouter(nn.Module):
-    """Noisy top-k gating (Shazeer et al., arXiv 1701.06538, eq. 3-5), computed in float32.
-
-    ``z = W_r u + b_r + eps * softplus(W_n u + b_n)`` with standard normal ``eps`` while training
-    and ``eps = 0`` otherwise; gates are the softmax of ``z`` over its k largest entries.
-
-    Args:
-        dim (int): Channels C.
-        num_experts (int): Experts E.
-        top_k (int): Experts per token.
-
-    Raises:
-        ValueError: If ``top_k`` is not in 1..num_experts.
-    """
-
-    def __init__(self, dim: int, num_experts: int, top_k: int) -> None:
-        super().__init__()
-        if not 1 <= top_k <= num_experts:
-            raise ValueError(f'top_k must be in 1..num_experts, found top_k={top_k} with '
-                             f'num_experts={num_experts}')
-        self.top_k = top_k
-        self.route = nn.Linear(dim, num_experts)
-        self.noise = nn.Linear(dim, num_experts)
-
-    def forward(self, tokens: Tensor) -> Routing:
-        """Route tokens (M, C)."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            tokens = tokens.to(self.route.weight.dtype)
-            logits = self.route(tokens)
-            if self.training:
-                logits = logits + torch.randn_like(logits) * F.softplus(self.noise(tokens))
-            best, experts = logits.topk(self.top_k, dim=-1)
-            return Routing(experts, best.softmax(dim=-1), logits.softmax(dim=-1))
-
-
-class ExpertLinear(nn.Module):
-    """E linear layers in one: weight (E, out, in), bias (E, out)."""
-
-    def __init__(self, num_experts: int, in_features: int, out_features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_experts, out_features, in_features))
-        self.bias = nn.Parameter(torch.zeros(num_experts, out_features))
-
-
-class AdapterExperts(nn.Module):
-    """E two-layer adapters C -> H -> C with exact GELU; the second layer starts at zero.
-
-    Args:
-        dim (int): Channels C.
-        hidden_dim (int): Hidden units H.
-        num_experts (int): Experts E.
-    """
-
-    def __init__(self, dim: int, hidden_dim: int, num_experts: int) -> None:
-        super().__init__()
-        self.fc1 = ExpertLinear(num_experts, dim, hidden_dim)
-        self.fc2 = ExpertLinear(num_experts, hidden_dim, dim)
-        nn.init.trunc_normal_(self.fc1.weight, std=0.02)  # as every linear layer of the ViT
-        nn.init.zeros_(self.fc2.weight)
-
-    def forward(self, tokens: Tensor, routing: Routing) -> Tensor:
-        """Sum of the chosen experts' outputs, weighted by their gates.
-
-        Args:
-            tokens (Tensor): (M, C).
-            routing (Routing): Experts and gates of each token.
-
-        Returns:
-            Tensor: (M, C) in the gates' precision.
-        """
-        out = tokens.new_zeros(tokens.shape, dtype=routing.gates.dtype)
-        for expert in range(self.fc1.weight.shape[0]):
-            token, place = (routing.experts == expert).nonzero(as_tuple=True)
-            hidden = F.gelu(F.linear(tokens[token], self.fc1.weight[expert],
-                                     self.fc1.bias[expert]))
-            result = F.linear(hidden, self.fc2.weight[expert], self.fc2.bias[expert])
-            gate = routing.gates[token, place].unsqueeze(-1)
-            out = out.index_add(0, token, gate * result)
-        return out
-
-
-def switch_balance_loss(routing: Routing) -> Tuple[Tensor, Tensor]:
-    """Load-balance loss of the Switch Transformer (arXiv 2101.03961, eq. 4-6), for top-k.
-
-    ``E * sum_e f_e P_e`` with ``f_e`` the share of all M * k assignments that go to expert e and
-    ``P_e`` its mean probability: 1 at uniform load and probabilities.
-
-    Args:
-        routing (Routing): Experts and probabilities of M tokens.
-
-    Returns:
-        tuple: The loss (scalar, differentiable through the probabilities), and ``f`` (E,).
-    """
-    num_experts = routing.probabilities.shape[-1]
-    load = F.one_hot(routing.experts, num_experts).sum((0, 1)).to(routing.gates.dtype)
-    load = load / load.sum()
-    return num_experts * (load * routing.probabilities.mean(0)).sum(), load
+    balance_loss: Optional[Tensor]
+    load: Tensor
+    dropped: Tensor
 
 
 class MoAE(nn.Module):
@@ -134,28 +45,68 @@ class MoAE(nn.Module):
         dim (int): Channels C.
         num_experts (int): Experts E; 8 in the paper's scripts.
         top_k (int): Experts per token; 2 in the paper's scripts.
-        hidden_ratio (float): H / C; 0.25 in the official code.
+        hidden_ratio (float): Hidden units of an expert / C; 0.25 in the official code.
+        noise (str): 'train', 'always' (official) or 'never'; see ``NoisyTopKRouter``.
+        balance (str): 'switch' (loss on probabilities), 'bias' (no loss, a selection bias that
+            ``RoutingHook`` moves against the load), 'official' (loss on raw logits), or 'none'
+            (what the official training really did).
+        balance_loss_weight (float): Factor on the balance loss; 1e-2 as in the Switch
+            Transformer.
+        z_loss_weight (float): Factor on the router z-loss; 1e-3 in ST-MoE.
+        capacity_factor (float, optional): None for no limit; 1.0 in the official code.
+        capacity_order (str): 'first' (official) or 'gate'; see ``limit_capacity``.
+        init (str): 'zero_last' or 'official'; see ``AdapterExperts``.
+        backend (str): 'auto', 'loop', 'grouped' or 'dense'; see ``AdapterExperts``.
+
+    Raises:
+        ValueError: If a choice is unknown or ``top_k`` is not in 1..num_experts.
     """
 
     def __init__(self,
                  dim: int,
                  num_experts: int = 8,
                  top_k: int = 2,
-                 hidden_ratio: float = 0.25) -> None:
+                 hidden_ratio: float = 0.25,
+                 noise: str = 'train',
+                 balance: str = 'switch',
+                 balance_loss_weight: float = 1e-2,
+                 z_loss_weight: float = 0.,
+                 capacity_factor: Optional[float] = None,
+                 capacity_order: str = 'first',
+                 init: str = 'zero_last',
+                 backend: str = 'auto') -> None:
         super().__init__()
-        self.router = NoisyTopKRouter(dim, num_experts, top_k)
-        self.experts = AdapterExperts(dim, int(dim * hidden_ratio), num_experts)
+        if balance not in BALANCES:
+            raise ValueError(f'balance must be one of {BALANCES}, found {balance!r}')
+        if capacity_order not in CAPACITY_ORDERS:
+            raise ValueError(f'capacity_order must be one of {CAPACITY_ORDERS}, found '
+                             f'{capacity_order!r}')
+        self.balance = balance
+        self.balance_loss_weight = balance_loss_weight
+        self.z_loss_weight = z_loss_weight
+        self.capacity_factor = capacity_factor
+        self.capacity_order = capacity_order
+        self.router = NoisyTopKRouter(
+            dim, num_experts, top_k, noise, selection_bias=balance == 'bias')
+        self.experts = AdapterExperts(dim, int(dim * hidden_ratio), num_experts, backend, init)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tuple[Tensor, MoAEReport]:
         """Mix the experts for every token.
 
         Args:
             x (Tensor): (B, N, C), normalised tokens.
 
         Returns:
-            tuple: Output (B, N, C), balance loss (scalar), load (E,) that sums to one.
+            tuple: Output (B, N, C), and the report.
         """
         tokens = x.flatten(0, 1)
         routing = self.router(tokens)
-        balance_loss, load = switch_balance_loss(routing)
-        return self.experts(tokens, routing).view_as(x), balance_loss, load
+        load = expert_load(routing)
+        loss = balance_loss(routing, load, len(x), self.balance, self.balance_loss_weight,
+                            self.z_loss_weight)
+        routing = limit_capacity(routing, self.capacity_factor, self.capacity_order)
+        dropped = load.new_zeros(())
+        if self.capacity_factor is not None:
+            dropped = (routing.gates == 0).to(load.dtype).mean()
+        out = self.experts(tokens, routing).view_as(x)
+        return out, MoAEReport(loss, load.detach(), dropped.detach())

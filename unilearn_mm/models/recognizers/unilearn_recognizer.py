@@ -26,14 +26,20 @@ class UniLearnRecognizer(Recognizer3D):
             data_samples (list[ActionDataSample]): N samples.
 
         Returns:
-            dict: The head's losses, ``loss_balance`` if the backbone has experts, and
-            ``expert_load_max`` (largest share of an expert in any block; 1 / E is perfect).
+            dict: The head's losses, and ``loss_balance`` if the backbone has a balance loss.
+
+        Raises:
+            ValueError: If a sample has several views.
         """
-        tokens, aux = self.backbone.forward_tokens(inputs.flatten(0, 1))
+        if inputs.shape[1] != 1:
+            raise ValueError(f'training takes one view of a sample, found {inputs.shape[1]}; set '
+                             'num_clips=1 in the training pipeline')
+        tokens, aux = self.backbone.forward_tokens(inputs[:, 0])
         losses = self.cls_head.loss(self.backbone.pool(tokens), data_samples)
         if 'balance_loss' in aux:
             losses['loss_balance'] = aux['balance_loss']
-            losses['expert_load_max'] = aux['expert_load'].max()
+        # of the last batch only, for RoutingHook: (blocks, E) and (blocks,)
+        self.routing = {key: aux[key] for key in ('expert_load', 'dropped') if key in aux} or None
         return losses
 
     def forward(self,
