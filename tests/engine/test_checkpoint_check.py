@@ -1,5 +1,6 @@
 """A checkpoint that does not fit is refused with its name, before anything is loaded."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from mmaction.registry import HOOKS, MODELS
 from mmengine.runner import BaseLoop
 
 from unilearn_mm.engine.hooks.checkpoint_check import CheckpointMismatchError, compare_state
+from unilearn_mm.models.checkpoint_layouts import to_official
 
 
 def model(**classes):
@@ -31,8 +33,11 @@ class TrainLoop(BaseLoop):
 def load(target, state, name='work/old.pth', training=True, resume=False):
     hook = HOOKS.build(dict(type='CheckpointCheckHook'))
     runner = SimpleNamespace(model=target, _load_from=name, work_dir='work', _resume=resume,
+                             logger=logging.getLogger('test'),
                              _train_loop=TrainLoop() if training else dict(max_epochs=1))
-    hook.after_load_checkpoint(runner, dict(state_dict=state))
+    checkpoint = dict(state_dict=state)
+    hook.after_load_checkpoint(runner, checkpoint)
+    return checkpoint['state_dict']
 
 
 def test_a_checkpoint_of_the_same_model_passes():
@@ -65,6 +70,17 @@ def test_a_test_or_resume_needs_every_parameter(how):
 def test_a_checkpoint_of_something_else_is_refused():
     with pytest.raises(CheckpointMismatchError, match=r"old\.pth: holds only 0% .*'model'"):
         load(model(dfew=7), dict(model=torch.zeros(1)))
+
+
+def test_official_files_are_adopted():
+    """What the official code calls `blocks.0.mlp.fc1` is loaded, under our name."""
+    source = model(dfew=7)
+    official = to_official(source.state_dict(), video_task='dfew').state
+    adopted = load(model(dfew=7), official)
+    for name, value in source.state_dict().items():
+        if name.startswith('backbone.') and name != 'backbone.pos_embed':
+            assert (adopted[name] == value).all(), name
+    assert not any('head' in name for name in adopted), 'the file does not say whose heads'
 
 
 def test_compare_state_counts_elements():

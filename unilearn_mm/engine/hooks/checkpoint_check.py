@@ -1,5 +1,6 @@
-"""Refuse a checkpoint that does not fit the model."""
+"""Adopt checkpoints of other projects, and refuse one that does not fit the model."""
 
+from logging import Logger
 from typing import Dict, List, Tuple
 
 from mmaction.registry import HOOKS
@@ -7,6 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
 from torch import Tensor
+
+from unilearn_mm.models.checkpoint_layouts import (LayoutError, detect_layout, to_ours,
+                                                   unwrap)
 
 KEYS_SHOWN = 6  # how many keys an error lists of each kind
 
@@ -17,7 +21,11 @@ class CheckpointMismatchError(RuntimeError):
 
 @HOOKS.register_module()
 class CheckpointCheckHook(Hook):
-    """Turn what MMEngine only warns of into an error, before anything is loaded.
+    """Rename what other projects call otherwise, and turn what MMEngine only warns of into an
+    error, before anything is loaded.
+
+    Files of S4D, VideoMAE and MAE are converted as ``models.checkpoint_layouts.to_ours`` does,
+    without their heads; tools/convert/convert_checkpoint.py keeps the heads.
 
     MMEngine loads what fits and logs the rest: a checkpoint with another number of classes leaves
     the head untrained, one of another model leaves everything untrained. A test and a resumed
@@ -36,13 +44,14 @@ class CheckpointCheckHook(Hook):
         self.min_share = min_share
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Compare keys and shapes.
+        """Convert the checkpoint in place if need be; compare keys and shapes.
 
         Raises:
             CheckpointMismatchError: If a tensor has another shape than the model's, too little
                 of the model is covered, or a parameter is missing in a test or resumed training.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        adopt(checkpoint, runner.logger)
         source = checkpoint.get('state_dict', checkpoint)
         wrong, missing, share = compare_state(source, dict(model.named_parameters()))
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
@@ -64,6 +73,23 @@ class CheckpointCheckHook(Hook):
                 f'{name}: {len(missing)} parameters of the model are not in the checkpoint, e.g. '
                 f'{", ".join(missing[:KEYS_SHOWN])}. To test or resume, use the config that it was '
                 'trained with; to train a changed model, start from it with load_from')
+
+
+def adopt(checkpoint: dict, logger: Logger) -> None:
+    """Replace the tensors of a known foreign layout by ours, in place; leave others alone.
+
+    Args:
+        checkpoint (dict): A loaded checkpoint.
+        logger (Logger): Gets a line on what was converted.
+    """
+    try:
+        layout = detect_layout(unwrap(checkpoint))
+    except LayoutError:
+        return  # the state dict of another model, which the comparison judges
+    if layout != 'ours':
+        conversion = to_ours(checkpoint)
+        checkpoint['state_dict'] = conversion.state
+        logger.info(f'Checkpoint converted: {conversion.summary()}')
 
 
 def compare_state(source: Dict[str, Tensor],
