@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from mmaction.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS)
+from mmaction.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS,
+                               OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS)
 from mmaction.structures import ActionDataSample
 
 TINY = dict(type='VisionTransformerMoAE', img_size=16, patch_size=8, num_frames=4, embed_dims=16,
@@ -79,13 +80,16 @@ ELSEWHERE = dict(
     OpenClip='datasets/test_loading.py',
     DecodeClip='datasets/test_loading.py',
     WARUARMetric='evaluation/test_war_uar_metric.py',
+    LayerDecayConstructor='engine/test_optimizers.py',
+    Bf16OptimWrapper='engine/test_optimizers.py',
     CheckpointCheckHook='engine/test_checkpoint_check.py',
     PredictionFileHook='test_runs.py',
     RoutingHook='engine/test_routing.py')
 
 
 def test_every_registered_name_is_covered():
-    ours = {name for registry in (MODELS, DATASETS, DATA_SAMPLERS, METRICS, TRANSFORMS, HOOKS)
+    ours = {name for registry in (MODELS, DATASETS, DATA_SAMPLERS, METRICS, TRANSFORMS, HOOKS,
+                                  OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS)
             for name, cls in registry.module_dict.items()
             if cls.__module__.startswith('unilearn_mm') and name != 'DRN'}
     assert ours == set(RUNS) | set(ELSEWHERE)

@@ -8,8 +8,10 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=4e-5, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
     # block i gets lr * 0.75 ** (12 - i), the patch embedding 0.75 ** 13, the heads 1; no weight
     # decay for vectors and biases
-    constructor='LearningRateDecayOptimizerConstructor',
-    paramwise_cfg=dict(decay_rate=0.75, decay_type='layer_wise', num_layers=12))
+    constructor='LayerDecayConstructor',
+    # full_rate=['.moae.'] would train the new experts at the rate of the heads instead of their
+    # block's, which is what the official code does
+    paramwise_cfg=dict(decay_rate=0.75, num_layers=12))
 auto_scale_lr = dict(enable=False, base_batch_size=32)  # clips: 16 on each of 2 GPUs
 
 param_scheduler = [

@@ -1,5 +1,5 @@
 """What happens around the steps: hooks and optimizer rules."""
 
-from . import hooks
+from . import hooks, optimizers
 
-__all__ = ['hooks']
+__all__ = ['hooks', 'optimizers']

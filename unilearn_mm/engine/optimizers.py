@@ -1,0 +1,84 @@
+"""Rules for parameter groups, and bf16 training on any device."""
+
+from contextlib import contextmanager
+from typing import List
+
+import torch
+from mmaction.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from mmengine.device import get_device
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from torch import nn
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayConstructor(DefaultOptimWrapperConstructor):
+    """Layer-wise learning rates for a ViT under ``backbone``, with a choice for new modules.
+
+    The rate of layer ``id`` is ``lr * decay_rate ** (num_layers + 1 - id)``: id 0 for the patch
+    embedding, i + 1 for block i, ``num_layers + 1`` for everything after the blocks (official
+    code, utils/optim_factory.py; MMAction2's LearningRateDecayOptimizerConstructor is the same,
+    but knows no exceptions and logs every parameter). Vectors and biases, stacked ones included,
+    have no weight decay. The groups carry their ``lr`` and are scaled together by
+    ``auto_scale_lr`` and the schedulers.
+
+    ``paramwise_cfg`` holds ``decay_rate`` (float), ``num_layers`` (int, blocks of the backbone)
+    and optionally ``full_rate`` (list of str): parameters whose name contains one of these get
+    the full rate, e.g. ``['.moae.']`` for experts that start untrained (the official code gives
+    them the rate of their block).
+
+    Raises:
+        ValueError: If ``paramwise_cfg`` lacks a key or has an unknown one, or a block lies beyond
+            ``num_layers``.
+    """
+
+    def add_params(self, params: List[dict], module: nn.Module, **kwargs) -> None:
+        """Fill ``params`` with one group for each layer id and kind of parameter."""
+        known = {'decay_rate', 'num_layers', 'full_rate'}
+        given = set(self.paramwise_cfg)
+        if given - known or not {'decay_rate', 'num_layers'} <= given:
+            raise ValueError(f'paramwise_cfg of LayerDecayConstructor takes decay_rate, num_layers '
+                             f'and full_rate, found {sorted(given)}')
+        groups = {}
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            layer = self._layer_of(name)
+            decays = parameter.dim() > 1 and not name.endswith('bias')
+            if (layer, decays) not in groups:
+                scale = self.paramwise_cfg['decay_rate']**(
+                    self.paramwise_cfg['num_layers'] + 1 - layer)
+                groups[layer, decays] = dict(
+                    params=[], param_names=[], lr=self.base_lr * scale, lr_scale=scale,
+                    weight_decay=(self.base_wd or 0.) if decays else 0.)
+            groups[layer, decays]['params'].append(parameter)
+            groups[layer, decays]['param_names'].append(name)
+        params.extend(groups[key] for key in sorted(groups))
+
+    def _layer_of(self, name: str) -> int:
+        last = self.paramwise_cfg['num_layers'] + 1
+        if any(part in name for part in self.paramwise_cfg.get('full_rate', ())):
+            return last
+        if name.startswith('backbone.patch_embed'):
+            return 0
+        if not name.startswith('backbone.blocks.'):
+            return last
+        layer = int(name.split('.')[2]) + 1
+        if layer >= last:
+            raise ValueError(f'{name} lies beyond num_layers={last - 1}; set num_layers to the '
+                             'depth of the backbone')
+        return layer
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bf16OptimWrapper(OptimWrapper):
+    """Train in bf16 autocast, without loss scaling, on a GPU or the CPU.
+
+    MMEngine's AmpOptimWrapper refuses the CPU, and bf16 needs no gradient scaler. Arguments are
+    those of OptimWrapper.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module):
+        """Forward passes inside run in bf16 where autocast says so."""
+        with super().optim_context(model), torch.autocast(get_device(), torch.bfloat16):
+            yield
