@@ -106,6 +106,7 @@ def check_opencv() -> None:
 
 
 def drn_is_missing(mmaction_folders: Iterable[str]) -> bool:
+    """Whether none of these folders of the package mmaction holds the localizer DRN."""
     return not any(
         Path(folder, 'models/localizers/drn/drn.py').is_file() for folder in mmaction_folders)
 

@@ -6,13 +6,13 @@ does not map is an error.
 """
 
 import re
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 State = Dict[str, Tensor]
-KEYS_SHOWN = 6  # how many keys an error lists
+KEYS_SHOWN = 6  # how many keys a message lists
 
 
 class LayoutError(ValueError):
@@ -36,8 +36,8 @@ class Conversion(NamedTuple):
     def summary(self) -> str:
         """One line for a log."""
         return (f'{len(self.state)} tensors from the layout {self.layout!r}; left out '
-                f'{len(self.dropped)} ({_shown(self.dropped)}); reshaped {len(self.reshaped)} '
-                f'({_shown(self.reshaped)})')
+                f'{len(self.dropped)} ({shown(self.dropped)}); reshaped {len(self.reshaped)} '
+                f'({shown(self.reshaped)})')
 
 
 def unwrap(checkpoint: dict) -> State:
@@ -78,7 +78,7 @@ def detect_layout(state: State) -> str:
     patch = state.get('patch_embed.proj.weight')
     if patch is not None:
         return 'official' if patch.dim() == 5 else 'mae_image'
-    raise LayoutError(f'no known layout: the keys begin {_shown(list(state))}; known are files of '
+    raise LayoutError(f'no known layout: the keys begin {shown(list(state))}; known are files of '
                       'S4D, VideoMAE (original and transformers), MAE, and MMAction2')
 
 
@@ -129,7 +129,7 @@ def to_ours(checkpoint: dict,
                 ours[f'backbone.{name}'] = value
     if unknown:
         raise LayoutError(f'{len(unknown)} keys do not belong to the layout {layout!r}: '
-                          f'{_shown(unknown)}')
+                          f'{shown(unknown)}')
     stacked = [key for key in ours if '.experts.' in key]
     ours = _stack_experts(ours)
     return Conversion(ours, layout, dropped, reshaped + stacked)
@@ -152,19 +152,15 @@ def to_official(state: State, video_task: Optional[str] = None,
         LayoutError: If the state dict has other keys, or not the head of a task.
     """
     tasks = {video_task: 'video', image_task: 'image'}
-    official, dropped, reshaped, unknown, found = {}, [], [], [], set()
-    for key, value in state.items():
+    reshaped = [key for key in state if '.experts.' in key]
+    official, dropped, unknown, found = {}, [], [], set()
+    for key, value in _unstack_experts(state).items():
         head = re.fullmatch(r'cls_head\.fc_cls\.(\w+)\.(weight|bias)', key)
-        expert = re.fullmatch(r'backbone\.(blocks\.\d+)\.moae\.experts\.(fc[12]\.\w+)', key)
         if head and head[1] in tasks:
             found.add(head[1])
             official[f'head.{tasks[head[1]]}.{head[2]}'] = value
         elif head or key == 'backbone.pos_embed' or key.startswith('data_preprocessor.'):
             dropped.append(key)
-        elif expert:
-            reshaped.append(key)
-            for index, part in enumerate(value):
-                official[f'{expert[1]}.moe_layer.experts.{index}.{expert[2]}'] = part.clone()
         else:
             name = _renamed(key.removeprefix('backbone.'), OURS_TO_OFFICIAL)
             if name is None or not key.startswith('backbone.'):
@@ -173,35 +169,40 @@ def to_official(state: State, video_task: Optional[str] = None,
                 official[name] = value
     absent = {task for task in tasks if task is not None} - found
     if unknown or absent:
-        raise LayoutError(f'cannot be written with official names: keys {_shown(unknown)}; tasks '
+        raise LayoutError(f'cannot be written with official names: keys {shown(unknown)}; tasks '
                           f'without a head: {sorted(absent)}')
     return Conversion(official, 'ours', dropped, reshaped)
 
 
-# official name -> ours, without `backbone.`; experts keep their number until they are stacked
-_BLOCK = r'(blocks\.\d+\.)'
-_WB = r'(weight|bias)'
-OFFICIAL_TO_OURS = (
-    (rf'patch_embed\.proj\.{_WB}', r'patch_embed.projection.\1'),
-    (rf'{_BLOCK}(norm[12]|attn\.proj)\.{_WB}', r'\1\2.\3'),
-    (rf'{_BLOCK}attn\.(q_bias|v_bias|qkv\.weight)', r'\1attn.\2'),
-    (rf'{_BLOCK}mlp\.fc1\.{_WB}', r'\1mlp.layers.0.0.\2'),
-    (rf'{_BLOCK}mlp\.fc2\.{_WB}', r'\1mlp.layers.1.\2'),
-    (rf'{_BLOCK}moe_layer\.router\.topkroute_linear\.{_WB}', r'\1moae.router.route.\2'),
-    (rf'{_BLOCK}moe_layer\.router\.noise_linear\.{_WB}', r'\1moae.router.noise.\2'),
-    (rf'{_BLOCK}moe_layer\.experts\.(\d+)\.(fc[12])\.{_WB}', r'\1moae.experts.\2.\3.\4'),
-    (rf'fc_norm\.{_WB}', r'fc_norm.\1'),
+# (official name, our name without `backbone.`); experts keep their number until they are stacked
+_NAMES = (
+    ('patch_embed.proj.{wb}', 'patch_embed.projection.{wb}'),
+    ('{block}.norm1.{wb}', '{block}.norm1.{wb}'),
+    ('{block}.norm2.{wb}', '{block}.norm2.{wb}'),
+    ('{block}.attn.proj.{wb}', '{block}.attn.proj.{wb}'),
+    ('{block}.attn.qkv.weight', '{block}.attn.qkv.weight'),
+    ('{block}.attn.q_bias', '{block}.attn.q_bias'),
+    ('{block}.attn.v_bias', '{block}.attn.v_bias'),
+    ('{block}.mlp.fc1.{wb}', '{block}.mlp.layers.0.0.{wb}'),
+    ('{block}.mlp.fc2.{wb}', '{block}.mlp.layers.1.{wb}'),
+    ('{block}.moe_layer.router.topkroute_linear.{wb}', '{block}.moae.router.route.{wb}'),
+    ('{block}.moe_layer.router.noise_linear.{wb}', '{block}.moae.router.noise.{wb}'),
+    ('{block}.moe_layer.experts.{expert}.{wb}', '{block}.moae.experts.{expert}.{wb}'),
+    ('fc_norm.{wb}', 'fc_norm.{wb}'),
 )
-OURS_TO_OFFICIAL = (
-    (rf'patch_embed\.projection\.{_WB}', r'patch_embed.proj.\1'),
-    (rf'{_BLOCK}(norm[12]|attn\.proj)\.{_WB}', r'\1\2.\3'),
-    (rf'{_BLOCK}attn\.(q_bias|v_bias|qkv\.weight)', r'\1attn.\2'),
-    (rf'{_BLOCK}mlp\.layers\.0\.0\.{_WB}', r'\1mlp.fc1.\2'),
-    (rf'{_BLOCK}mlp\.layers\.1\.{_WB}', r'\1mlp.fc2.\2'),
-    (rf'{_BLOCK}moae\.router\.route\.{_WB}', r'\1moe_layer.router.topkroute_linear.\2'),
-    (rf'{_BLOCK}moae\.router\.noise\.{_WB}', r'\1moe_layer.router.noise_linear.\2'),
-    (rf'fc_norm\.{_WB}', r'fc_norm.\1'),
-)
+_FIELDS = dict(block=r'blocks\.\d+', expert=r'\d+\.fc[12]', wb='weight|bias')
+
+
+def _rename_table(pairs: Iterable[Tuple[str, str]]) -> Tuple[Tuple[str, str], ...]:
+    """(source, target) with fields in braces -> (pattern, replacement)."""
+    return tuple(
+        (re.sub(r'\\{(\w+)\\}', lambda field: f'(?P<{field[1]}>{_FIELDS[field[1]]})',
+                re.escape(source)),
+         re.sub(r'\{(\w+)\}', r'\\g<\1>', target)) for source, target in pairs)
+
+
+OFFICIAL_TO_OURS = _rename_table(_NAMES)
+OURS_TO_OFFICIAL = _rename_table((ours, official) for official, ours in _NAMES)
 
 
 def _renamed(key: str, table: Tuple[Tuple[str, str], ...]) -> Optional[str]:
@@ -225,6 +226,19 @@ def _stack_experts(state: State) -> State:
         if sorted(parts) != list(range(len(parts))):
             raise LayoutError(f'{key}: experts {sorted(parts)} are not numbered 0, 1, 2, ...')
         rest[key] = torch.stack([parts[index] for index in range(len(parts))])
+    return rest
+
+
+def _unstack_experts(state: State) -> State:
+    """The reverse of :func:`_stack_experts`."""
+    rest = {}
+    for key, value in state.items():
+        match = re.fullmatch(r'(.*\.moae\.experts)\.(fc[12]\.\w+)', key)
+        if match:
+            rest.update({f'{match[1]}.{index}.{match[2]}': part.clone()
+                         for index, part in enumerate(value)})
+        else:
+            rest[key] = value
     return rest
 
 
@@ -308,6 +322,7 @@ LAYOUTS = dict(
 )
 
 
-def _shown(keys: List[str]) -> str:
+def shown(keys: List[str]) -> str:
+    """The first few keys of a list, and how many more there are, for messages."""
     more = f', and {len(keys) - KEYS_SHOWN} more' if len(keys) > KEYS_SHOWN else ''
     return (', '.join(keys[:KEYS_SHOWN]) or 'none') + more

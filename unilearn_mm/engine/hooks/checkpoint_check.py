@@ -9,10 +9,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
 from torch import Tensor
 
-from unilearn_mm.models.checkpoint_layouts import (LayoutError, detect_layout, to_ours,
+from unilearn_mm.models.checkpoint_layouts import (LayoutError, detect_layout, shown, to_ours,
                                                    unwrap)
-
-KEYS_SHOWN = 6  # how many keys an error lists of each kind
 
 
 class CheckpointMismatchError(RuntimeError):
@@ -57,22 +55,28 @@ class CheckpointCheckHook(Hook):
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
         if wrong:
-            shown = '; '.join(f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
-                              for key, (theirs, ours) in list(wrong.items())[:KEYS_SHOWN])
+            shapes = shown([f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
+                            for key, (theirs, ours) in wrong.items()])
             raise CheckpointMismatchError(
-                f'{name}: {len(wrong)} tensors do not have the shape of the model: {shown}. Was it '
+                f'{name}: {len(wrong)} tensors do not have the shape of the model: {shapes}. Was it '
                 'trained with other classes or another backbone? Use the config it was trained '
                 'with, or remove these keys from the checkpoint to train them anew')
         if share < self.min_share:
             raise CheckpointMismatchError(
                 f'{name}: holds only {share:.0%} of the model\'s parameters; its keys begin '
-                f'{list(source)[:KEYS_SHOWN]}, the model\'s {missing[:KEYS_SHOWN]}. Convert it to '
-                'this package\'s names first')
+                f'{shown(list(source))}, the model\'s {shown(missing)}. Convert it to this '
+                'package\'s names first')
         if missing and not starts_training:
             raise CheckpointMismatchError(
-                f'{name}: {len(missing)} parameters of the model are not in the checkpoint, e.g. '
-                f'{", ".join(missing[:KEYS_SHOWN])}. To test or resume, use the config that it was '
+                f'{name}: {len(missing)} parameters of the model are not in the checkpoint: '
+                f'{shown(missing)}. To test or resume, use the config that it was '
                 'trained with; to train a changed model, start from it with load_from')
+        strangers = [key for key in source
+                     if key.removeprefix('module.') not in model.state_dict()]
+        runner.logger.info(
+            f'{name}: {share:.1%} of the model\'s parameters are loaded. Not in the file, so '
+            f'trained from their initial values: {shown(missing)}. In the file, but not in the '
+            f'model: {shown(strangers)}')
 
 
 def adopt(checkpoint: dict, logger: Logger) -> None:
