@@ -11,11 +11,13 @@ in a process of its own.
 
 import argparse
 import platform
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Callable, Dict, List
 
 import torch
@@ -141,6 +143,17 @@ def memory_table(args: argparse.Namespace) -> None:
             print(f'| {batch} | {variant} | {peak:.0f} | {peak / official:.2f} |', flush=True)
 
 
+def processor_name() -> str:
+    """Name of the CPU, and whether it has bf16 products."""
+    try:
+        facts = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return platform.processor() or 'unknown processor'
+    name = re.search(r'model name\s*:\s*(.*)', facts)
+    extra = [flag for flag in ('avx512_bf16', 'amx_bf16') if flag in facts]
+    return ', '.join([name[1] if name else 'unknown processor', *extra])
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -157,8 +170,8 @@ def main() -> None:
     if args.measure:
         print(peak_memory(args.measure, args.batch_sizes[0], args.device))
         return
-    where = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor()
-    print(f'{args.device} ({where or "unknown processor"}), torch {torch.__version__}, '
+    where = torch.cuda.get_device_name() if args.device == 'cuda' else processor_name()
+    print(f'{args.device} ({where}), torch {torch.__version__}, '
           f'{torch.get_num_threads()} threads')
     (memory_table if args.memory else time_table)(args)
 
