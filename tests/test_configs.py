@@ -78,8 +78,8 @@ def test_composition_configs_are_short():
 
 
 def test_dfew_learning_rates_are_the_papers():
-    """unilearn_s4d section 5: 0.75 ** (13 - id), floor 1/320 of each peak, experts with their
-    block, no decay for vectors and stacked expert biases."""
+    """Official code, utils/optim_factory.py and run_class_finetuning.py: 0.75 ** (13 - id), floor
+    1/320 of each peak, experts with their block, no decay for vectors and stacked biases."""
     from mmengine.optim import build_optim_wrapper
     cfg = Config.fromfile(CONFIGS / 'unilearn_dfew.py')
     model = MODELS.build(cfg.model)

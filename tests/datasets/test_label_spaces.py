@@ -59,7 +59,8 @@ def test_rows_of_ferv39k():
 
 
 @pytest.mark.parametrize('task, order', [
-    ('dfew', 'hap sad neu ang sur dis fea'), ('mafw', 'ang anx con disa disg fea hap hel neu sad sur'),
+    ('dfew', 'hap sad neu ang sur dis fea'),
+    ('mafw', 'ang anx con disa disg fea hap hel neu sad sur'),
     ('affectnet8', 'neu hap sad sur fea dis ang con'), ('rafdb', 'sur fea dis hap sad ang neu'),
     ('ferplus', 'neu hap sur sad ang dis fea con')])
 def test_orders_that_the_data_sets_document(task, order):

@@ -101,7 +101,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
 
 
 def test_one_rank_shuffles():
-    """The official loader reads the list in order on one GPU (unilearn_s4d, defect 15)."""
+    """The official loader reads the list in order on one GPU (s4d/data/torch_dataset.py)."""
     batches = list(build([(64, 4, 1)]))
     assert sorted(sum(batches, [])) == list(range(64))
     assert sum(batches, []) != list(range(64))

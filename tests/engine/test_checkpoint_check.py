@@ -71,7 +71,8 @@ def test_a_test_or_resume_needs_every_parameter(how):
 
 
 def test_a_checkpoint_of_something_else_is_refused():
-    with pytest.raises(CheckpointMismatchError, match=r'old\.pth: holds only 0% .*keys begin model, the'):
+    with pytest.raises(CheckpointMismatchError,
+                       match=r'old\.pth: holds only 0% .*keys begin model, the'):
         load(model(dfew=7), dict(model=torch.zeros(1)))
 
 

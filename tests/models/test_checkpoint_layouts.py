@@ -13,7 +13,7 @@ DEPTH, EXPERTS, TOP_K = 12, 8, 2
 
 
 def block_keys(prefix, dim, hidden):
-    """Names and shapes of a dense block (unilearn_s4d 2.1)."""
+    """Names and shapes of a dense block of the official code."""
     shapes = dict(attn_q_bias=(dim, ), attn_v_bias=(dim, ))
     keys = {f'{prefix}attn.q_bias': shapes['attn_q_bias'],
             f'{prefix}attn.v_bias': shapes['attn_v_bias'],
@@ -28,7 +28,7 @@ def block_keys(prefix, dim, hidden):
 
 
 def official_shapes(dim=16, patch=8):
-    """The 380 tensors of a fine-tuned file (unilearn_s4d 2.1)."""
+    """The 380 tensors of a fine-tuned file of the official code."""
     keys = {'patch_embed.proj.weight': (dim, 3, 2, patch, patch), 'patch_embed.proj.bias': (dim, )}
     for i in range(DEPTH):
         keys.update(block_keys(f'blocks.{i}.', dim, 4 * dim))
@@ -49,7 +49,7 @@ def official_shapes(dim=16, patch=8):
 
 
 def pretrain_shapes(dim=16, patch=8):
-    """The 218 tensors of a pre-training file (unilearn_s4d 2.2)."""
+    """The 218 tensors of a pre-training file of the official code."""
     keys = {'mask_token': (1, 1, 8), 'encoder_to_decoder.weight': (8, dim),
             'encoder.patch_embed.proj.weight': (dim, 3, 2, patch, patch),
             'encoder.patch_embed.proj.bias': (dim, ),
@@ -90,7 +90,7 @@ def gelu(x):
 
 
 def official_forward(state, x, capacity_factor, heads=2):
-    """The official fine-tuning model from its description (unilearn_s4d section 1), noise off:
+    """The official fine-tuning model (finetune/s4d/videomae.py), restated, noise off:
     explicit attention, a loop over experts. x: (B, 3, T, H, W) or (B, 3, H, W)."""
     s = state
     video = x.dim() == 5

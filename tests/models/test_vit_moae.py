@@ -51,7 +51,7 @@ def test_experts_that_are_zero_leave_the_stock_vit():
 
 @pytest.mark.parametrize('moae, total', [(dict(), 100_513_646), (None, 86_237_966)])
 def test_parameters_of_the_official_base_model(moae, total):
-    """unilearn_s4d 1.9: ViT-B, 8 experts in 6 blocks, two heads of 7 classes."""
+    """Counted on the official code: ViT-B, 8 experts in 6 blocks, two heads of 7 classes."""
     backbone = MODELS.build(dict(type='VisionTransformerMoAE', moae=moae))
     head = MODELS.build(dict(type='MultiTaskHead', in_channels=768,
                              num_classes=dict(dfew=7, affectnet7=7)))
@@ -59,7 +59,7 @@ def test_parameters_of_the_official_base_model(moae, total):
 
 
 def sinusoid(position, channel, dim):
-    """unilearn_s4d 1.3, entry by entry."""
+    """The official table (s4d/videomae.py:632-696), entry by entry."""
     angle = position / 10000**(2 * (channel // 2) / dim)
     return math.sin(angle) if channel % 2 == 0 else math.cos(angle)
 
@@ -176,7 +176,7 @@ def test_compiled_blocks_compute_the_same():
 
 
 def test_layer_scale_scales_the_experts_too():
-    """The official code leaves the experts out if LayerScale is on (unilearn_s4d, defect 11)."""
+    """The official code leaves the experts out if LayerScale is on (videomae.py:369-371)."""
     model = build(depth=1, init_values=0.1, moae=dict(blocks=1)).eval()
     block = model.blocks[0]
     x = torch.randn(1, 5, 16)

@@ -3,7 +3,8 @@
     python tools/analysis/make_report.py CONFIG CHECKPOINT [--work-dir DIR] [--cfg-options ...]
 
 Reads the prediction file of the config's ``WARUARMetric`` in the work directory (made by
-tools/test.py with the same --work-dir) and the test data; writes ``report/report.md`` with its pictures into the work directory.
+tools/test.py with the same --work-dir) and the test data; writes ``report/report.md`` with its
+pictures into the work directory.
 """
 
 import argparse

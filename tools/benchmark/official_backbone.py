@@ -1,6 +1,6 @@
 """A plain restatement of the official fine-tuning model's computation, to measure against.
 
-Written from the description of S4D's finetune/s4d/videomae.py (unilearn_s4d section 1): Conv3d
+The computation of S4D's finetune/s4d/videomae.py, in our own words: Conv3d
 patches, explicit attention matrices, and in the upper half of the blocks a loop over experts that
 gathers the first C tokens of each and adds their results (capacity 1.0).
 """

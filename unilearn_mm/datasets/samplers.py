@@ -13,7 +13,7 @@ class MixedMediaBatchSampler(Sampler):
 
     Training: source ``s`` with ``n`` samples, batch size ``b`` and rate ``r`` gives
     ``int(r * (n // (b * world_size)))`` steps an epoch, as the loader mixing of the reference
-    (unilearn_s4d: loaders of batches, ``len_i = int(batches_i * rate_i)``); the steps of all
+    (S4D, ConcatDataset of loaders: ``len_i = int(batches_i * rate_i)``); the steps of all
     sources are shuffled together. A source is drawn without replacement until it is used up, then
     drawn anew (rate > 1). A global batch of ``b * world_size`` samples is dealt out to the ranks
     in turn, so that the samples of a step do not depend on the number of ranks, as long as

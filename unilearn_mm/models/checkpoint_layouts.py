@@ -1,7 +1,7 @@
 """State dicts of other projects, renamed to this package's names and back.
 
-Every layout is first brought to the official names (S4D repository, finetune/s4d/videomae.py;
-unilearn_s4d section 2), then to ours. What a layout must lose is declared; anything else that
+Every layout is first brought to the official names (S4D repository, finetune/s4d/videomae.py),
+then to ours. What a layout must lose is declared; anything else that
 does not map is an error.
 """
 

@@ -58,8 +58,8 @@ class CheckpointCheckHook(Hook):
             shapes = shown([f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
                             for key, (theirs, ours) in wrong.items()])
             raise CheckpointMismatchError(
-                f'{name}: {len(wrong)} tensors do not have the shape of the model: {shapes}. Was it '
-                'trained with other classes or another backbone? Use the config it was trained '
+                f'{name}: {len(wrong)} tensors do not have the shape of the model: {shapes}. Was '
+                'it trained with other classes or another backbone? Use the config it was trained '
                 'with, or remove these keys from the checkpoint to train them anew')
         if share < self.min_share:
             raise CheckpointMismatchError(

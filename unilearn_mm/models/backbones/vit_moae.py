@@ -141,8 +141,8 @@ class VisionTransformerMoAE(VisionTransformer):
                  **kwargs) -> None:
         unknown = set(kwargs) - STOCK_ARGUMENTS
         if unknown:
-            raise TypeError(f'VisionTransformerMoAE has no arguments {sorted(unknown)}; weights are '
-                            'loaded by load_from or init_cfg')
+            raise TypeError(f'VisionTransformerMoAE has no arguments {sorted(unknown)}; weights '
+                            'are loaded by load_from or init_cfg')
         if num_frames % tubelet_size:
             raise ValueError(f'num_frames must be a multiple of tubelet_size, found {num_frames} '
                              f'and {tubelet_size}')

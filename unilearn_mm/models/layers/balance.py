@@ -41,7 +41,7 @@ def official_balance_loss(routing: Routing, num_samples: int) -> Tensor:
 
     ``E^2 * mean_{b,e}(f_be * m_be)`` with the share ``f_be`` of the N tokens of sample b that
     chose e, and the mean logit ``m_be``. It has no lower bound, and the official training never
-    applied it (unilearn_s4d 1.8 and section 5).
+    applied it (the call fails on the DDP wrapper and the error is swallowed).
 
     Args:
         routing (Routing): Routing of M tokens, ordered by sample.

@@ -16,7 +16,7 @@ from .routing import CAPACITY_ORDERS, NoisyTopKRouter, limit_capacity
 
 PRESETS = dict(
     default=dict(),
-    # what the official training and evaluation do (unilearn_s4d section 9)
+    # what the official training and evaluation do (s4d/videomae.py:114-372)
     official=dict(
         noise='always',
         balance='none',

@@ -10,8 +10,8 @@ def positions_for(table: Tensor, table_grid: Tuple[int, int, int], grid: Tuple[i
                   is_image: bool) -> Tensor:
     """Rows of a position table for a token grid.
 
-    An image takes temporal slot 0 of the video table, unmodified (official code, s4d/videomae.py;
-    unilearn_s4d 1.3). A grid of another size is interpolated: linearly in time, bicubically in
+    An image takes temporal slot 0 of the video table, unmodified (official code,
+    s4d/videomae.py:632-696). A grid of another size is interpolated: linearly in time, bicubically in
     space (as MMAction2's VisionTransformer does in space). The official code raises there.
 
     Args:
