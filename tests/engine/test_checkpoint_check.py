@@ -87,6 +87,12 @@ def test_official_files_are_adopted():
     assert not any('head' in name for name in adopted), 'the file does not say whose heads'
 
 
+def test_a_foreign_file_with_strange_keys_is_named():
+    official = to_official(model(dfew=7).state_dict(), video_task='dfew').state
+    with pytest.raises(CheckpointMismatchError, match=r'old\.pth: 1 keys .*blocks\.0\.extra'):
+        load(model(dfew=7), {**official, 'blocks.0.extra': torch.zeros(1)})
+
+
 def test_compare_state_counts_elements():
     parameters = dict(a=torch.zeros(2, 3), b=torch.zeros(4), c=torch.zeros(5))
     wrong, missing, share = compare_state(

@@ -49,11 +49,11 @@ class CheckpointCheckHook(Hook):
                 of the model is covered, or a parameter is missing in a test or resumed training.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        adopt(checkpoint, runner.logger)
+        name = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        adopt(checkpoint, name, runner.logger)
         source = checkpoint.get('state_dict', checkpoint)
         wrong, missing, share = compare_state(source, dict(model.named_parameters()))
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
-        name = runner._load_from or find_latest_checkpoint(runner.work_dir)
         if wrong:
             shapes = shown([f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
                             for key, (theirs, ours) in wrong.items()])
@@ -79,21 +79,28 @@ class CheckpointCheckHook(Hook):
             f'model: {shown(strangers)}')
 
 
-def adopt(checkpoint: dict, logger: Logger) -> None:
+def adopt(checkpoint: dict, name: str, logger: Logger) -> None:
     """Replace the tensors of a known foreign layout by ours, in place; leave others alone.
 
     Args:
         checkpoint (dict): A loaded checkpoint.
+        name (str): Its file, for messages.
         logger (Logger): Gets a line on what was converted.
+
+    Raises:
+        CheckpointMismatchError: If it holds what its layout does not declare.
     """
     try:
         layout = detect_layout(unwrap(checkpoint))
     except LayoutError:
         return  # the state dict of another model, which the comparison judges
     if layout != 'ours':
-        conversion = to_ours(checkpoint)
+        try:
+            conversion = to_ours(checkpoint)
+        except LayoutError as error:
+            raise CheckpointMismatchError(f'{name}: {error}') from error
         checkpoint['state_dict'] = conversion.state
-        logger.info(f'Checkpoint converted: {conversion.summary()}')
+        logger.info(f'{name} converted: {conversion.summary()}')
 
 
 def compare_state(source: Dict[str, Tensor],
