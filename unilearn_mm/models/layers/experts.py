@@ -125,16 +125,25 @@ def loop(tokens: Tensor, routing: Routing, fc1: ExpertLinear, fc2: ExpertLinear)
 def dense(tokens: Tensor, routing: Routing, fc1: ExpertLinear, fc2: ExpertLinear) -> Tensor:
     """All experts as one wide MLP. See :meth:`AdapterExperts.forward`."""
     num_experts, hidden_dim, _ = fc1.weight.shape
-    gates = routing.gates.new_zeros(len(tokens), num_experts).scatter(
-        1, routing.experts, routing.gates)
+    gates = gates_of_all(routing, num_experts)
     hidden = F.gelu(F.linear(tokens, fc1.weight.flatten(0, 1), fc1.bias.flatten()))
     hidden = hidden.view(-1, num_experts, hidden_dim) * gates.unsqueeze(-1).to(hidden.dtype)
     wide = fc2.weight.transpose(0, 1).flatten(1)  # (C, E * H)
     return F.linear(hidden.flatten(1), wide).to(gates.dtype) + gates @ fc2.bias.to(gates.dtype)
 
 
+def gates_of_all(routing: Routing, num_experts: int) -> Tensor:
+    """Gates of all experts, (M, E): zero for those that a token did not choose."""
+    return routing.gates.new_zeros(len(routing.gates), num_experts).scatter(
+        1, routing.experts, routing.gates)
+
+
 def grouped(tokens: Tensor, routing: Routing, fc1: ExpertLinear, fc2: ExpertLinear) -> Tensor:
-    """Tokens sorted by expert, one product per layer. See :meth:`AdapterExperts.forward`."""
+    """Tokens sorted by expert, one product per layer. See :meth:`AdapterExperts.forward`.
+
+    The gates multiply the hidden units, not the outputs: the same sum, but the backward pass
+    keeps (A, H) values for it instead of (A, C).
+    """
     num_tokens, top_k = routing.experts.shape
     num_experts = fc1.weight.shape[0]
     flat = routing.experts.flatten()
@@ -142,33 +151,33 @@ def grouped(tokens: Tensor, routing: Routing, fc1: ExpertLinear, fc2: ExpertLine
     counts = F.one_hot(flat, num_experts).sum(0)
     dtype = compute_dtype(tokens)
     rows = tokens.to(dtype)[order // top_k]  # (A, C)
-    hidden = F.gelu(grouped_linear(rows, fc1, expert, counts))
-    rows = grouped_linear(hidden, fc2, expert, counts)
+    hidden = grouped_product(rows, fc1.weight, counts) + fc1.bias.to(dtype)[expert]
+    hidden = (F.gelu(hidden) * routing.gates.flatten()[order].unsqueeze(-1)).to(dtype)
+    rows = grouped_product(hidden, fc2.weight, counts)
     back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order),
                                                                    device=order.device))
-    rows = rows[back].view(num_tokens, top_k, -1)
-    return (routing.gates.unsqueeze(-1) * rows).sum(1)
+    gates = gates_of_all(routing, num_experts)
+    out = rows[back].view(num_tokens, top_k, -1).sum(1, dtype=gates.dtype)
+    return out + gates @ fc2.bias.to(gates.dtype)
 
 
-def grouped_linear(rows: Tensor, layer: ExpertLinear, expert: Tensor, counts: Tensor) -> Tensor:
-    """``rows[a] @ weight[expert[a]].T + bias[expert[a]]`` for rows sorted by expert.
+def grouped_product(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """``rows[a] @ weight[e].T`` for rows sorted by their expert e.
 
     Args:
         rows (Tensor): (A, in).
-        layer (ExpertLinear): weight (E, out, in), bias (E, out).
-        expert (Tensor): (A,) int64, ascending.
+        weight (Tensor): (E, out, in).
         counts (Tensor): (E,) int64, rows of each expert.
 
     Returns:
         Tensor: (A, out) in the type of the rows.
     """
-    weight, bias = layer.weight.to(rows.dtype), layer.bias.to(rows.dtype)
+    weight = weight.to(rows.dtype)
     product = _grouped_mm()
     if product is not None and _fits_grouped_mm(rows, weight):
-        ends = counts.cumsum(0).to(torch.int32)
-        return product(rows, weight.transpose(1, 2), offs=ends) + bias[expert]
+        return product(rows, weight.transpose(1, 2), offs=counts.cumsum(0).to(torch.int32))
     parts = rows.split(counts.tolist())
-    return torch.cat([F.linear(part, weight[e], bias[e]) for e, part in enumerate(parts)])
+    return torch.cat([F.linear(part, weight[e]) for e, part in enumerate(parts)])
 
 
 def _grouped_mm() -> Optional[callable]:
