@@ -2,11 +2,12 @@
 #
 #   FOLD=3 bash tools/dist_train.sh configs/unilearn_dfew.py 2 --amp
 #
-# The fold (1..5, default 1) selects the lists and the work directory. Parts of the recipe that are
-# not here yet: pre-trained weights (load_from), RandAugment, random erasing, mixup / cutmix,
-# class-balanced drawing of AffectNet, the official frame indices and 2 x 2 test views.
+# The fold (1..5, default 1) selects the lists and the work directory.
+#
+# Not here yet: the 2 x 2 test views of the paper (one view, the middle of the clip, is tested) and
+# published pre-training weights; set load_from to a checkpoint of your own.
 _base_ = [
-    '_base_/default_runtime.py', '_base_/unilearn_vit_base.py', '_base_/finetune_100e.py'
+    '_base_/finetune_transforms.py', '_base_/unilearn_vit_base.py', '_base_/finetune_100e.py'
 ]
 
 fold = '{{$FOLD:1}}'
@@ -23,60 +24,32 @@ affectnet_media = dict(media='Manually_Annotated_Images')
 
 model = dict(cls_head=dict(num_classes=dict(dfew=7, affectnet7=7)))
 
+# 16 frames, 4 apart
 video_train_pipeline = [
     dict(type='OpenClip'),
-    dict(type='SampleFrames', clip_len=16, frame_interval=4, out_of_bound_opt='repeat_last'),
-    dict(type='DecodeClip'),
-    dict(type='Resize', scale=(160, 160), keep_ratio=False),
-    dict(type='RandomResizedCrop', area_range=(0.08, 1.0)),  # one box per clip
-    dict(type='Resize', scale=(160, 160), keep_ratio=False),
-    dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
+    dict(type='LinspaceFrames', clip_len=16, frame_interval=4),
+    *_base_.video_train_transforms
 ]
 video_test_pipeline = [
     dict(type='OpenClip'),
-    dict(
-        type='SampleFrames',
-        clip_len=16,
-        frame_interval=4,
-        out_of_bound_opt='repeat_last',
-        test_mode=True),  # the clip in the middle
-    dict(type='DecodeClip'),
-    dict(type='Resize', scale=(160, 160), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
-]
-image_train_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='SampleFrames', clip_len=1),
-    dict(type='DecodeClip'),
-    dict(type='Resize', scale=(192, 192), keep_ratio=False),
-    dict(type='RandomCrop', size=160),
-    dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
-]
-image_test_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='SampleFrames', clip_len=1, test_mode=True),
-    dict(type='DecodeClip'),
-    dict(type='Resize', scale=(160, 160), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=_base_.meta_keys)
+    dict(type='WindowFrames', clip_len=16, frame_interval=4),
+    *_base_.video_test_transforms
 ]
 
 train_dataloader = dict(
     batch_size=16,  # clips on each GPU; --auto-scale-lr reads it
     num_workers=8,
     persistent_workers=True,
+    timeout=300,  # seconds; a file that hangs the decoder ends the run with its name
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(
         type='MixedMediaBatchSampler',
         batch_sizes=dict(affectnet7=32),
-        rates=dict(dfew=1., affectnet7=0.5)),  # half of the image batches in each epoch
+        rates=dict(dfew=1., affectnet7=0.5),  # half of the image batches in each epoch
+        balanced=['affectnet7']),  # its classes are drawn equally often
     dataset=dict(
         type='MixedMediaDataset',
+        on_unreadable='replace',  # counted, named and bounded by ReadFailureHook
         datasets=[
             dict(
                 type='ExpressionVideoDataset',
@@ -91,13 +64,14 @@ train_dataloader = dict(
                 data_root=affectnet_root,
                 ann_file=affectnet_lists.format(split='train'),
                 data_prefix=affectnet_media,
-                pipeline=image_train_pipeline)
+                pipeline=_base_.image_train_pipeline)
         ]))
 val_dataloader = dict(
     batch_size=24,
     num_workers=8,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    timeout=300,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
     dataset=dict(
         type='MixedMediaDataset',
@@ -116,7 +90,7 @@ val_dataloader = dict(
                 data_root=affectnet_root,
                 ann_file=affectnet_lists.format(split='test'),
                 data_prefix=affectnet_media,
-                pipeline=image_test_pipeline,
+                pipeline=_base_.image_test_pipeline,
                 test_mode=True)
         ]))
 test_dataloader = val_dataloader

@@ -98,7 +98,7 @@ val_dataloader = dict(
     batch_size=32,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
     dataset=dict(
         type='MixedMediaDataset',

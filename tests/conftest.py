@@ -58,3 +58,16 @@ def image_cfg(media_root) -> dict:
     return dict(
         type='ExpressionImageDataset', task='toy_image', data_root=str(media_root),
         ann_file='images.txt', data_prefix=dict(media='images'), pipeline=[])
+
+
+@pytest.fixture
+def toy_root(media_root, tmp_path):
+    """The tiny media files in the layout of the toy data set."""
+    for source, folder, name, suffix in (('toy_video', 'clips', 'clips', 'csv'),
+                                         ('toy_image', 'images', 'images', 'txt')):
+        root = tmp_path / 'toy' / source
+        root.mkdir(parents=True)
+        (root / folder).symlink_to(media_root / folder)
+        for split in ('train', 'test'):
+            (root / f'{split}.{suffix}').symlink_to(media_root / f'{name}.{suffix}')
+    return tmp_path / 'toy'

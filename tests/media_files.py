@@ -12,12 +12,13 @@ def coloured_frame(index: int, size: int = 32) -> np.ndarray:
     return np.full((size, size, 3), 20 + 10 * index, np.uint8)
 
 
-def write_video(path: Path, num_frames: int = 12, size: int = 32) -> None:
-    """An mp4 of ``coloured_frame`` 0 .. num_frames - 1."""
+def write_video(path: Path, num_frames: int = 12, size: int = 32, ramp: int = 0) -> None:
+    """An mp4 of ``coloured_frame`` 0 .. num_frames - 1, brighter by ``ramp`` in each column."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, (size, size))
     assert writer.isOpened()
     for index in range(num_frames):
-        writer.write(coloured_frame(index, size))
+        columns = ramp * np.arange(size, dtype=np.uint8)
+        writer.write(coloured_frame(index, size) + columns[:, None])
     writer.release()
 
 

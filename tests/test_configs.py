@@ -14,8 +14,9 @@ RECIPES = sorted(path.name for path in CONFIGS.glob('*.py'))
 
 
 def data_parts(cfg):
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        yield from loader.dataset.datasets
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if loader in cfg:
+            yield from cfg[loader].dataset.datasets
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -23,6 +24,14 @@ def test_model_and_data_agree(name):
     """The model has a head of the right size for every task of its data."""
     cfg = Config.fromfile(CONFIGS / name)
     model = MODELS.build(cfg.model)
+    if cfg.model.type == 'DualModalMAE':
+        backbone, neck, head = model.backbone, model.neck, model.head
+        assert neck.table_grid == backbone.table_grid
+        assert (head.patch_size, head.tubelet_size) == (backbone.patch_size,
+                                                        backbone.tubelet_size)
+        assert neck.head.out_features == 3 * head.tubelet_size * head.patch_size**2
+        assert neck.embed.in_features == backbone.embed_dims
+        return
     for part in data_parts(cfg):
         classes = len(class_names(part.task))
         if cfg.model.cls_head.type == 'MultiTaskHead':

@@ -66,7 +66,31 @@ def run_recognizer():
         assert model.test_step(dict(inputs=inputs, data_samples=samples()))[0].pred_label < 7
 
 
+def run_mae(decoder='MAEDecoder'):
+    model = MODELS.build(dict(
+        type='DualModalMAE', backbone=dict(TINY, moae=None, use_mean_pooling=False),
+        neck=dict(type=decoder, in_channels=16, embed_dims=24, depth=2, num_heads=2,
+                  patch_values=384, table_grid=(2, 2, 2)),
+        head=dict(type='PixelReconstructionHead', patch_size=8),
+        data_preprocessor=PREPROCESSOR, mask_ratio=dict(image=0.5, video=0.75)))
+    model.init_weights()
+    for frames in (4, 1):
+        inputs = [torch.randint(0, 256, (2, 3, frames, 16, 16), dtype=torch.uint8)] * 2
+        data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples()), training=True)
+        learns(model, model.parse_losses(model(**data, mode='loss'))[0])
+        with torch.no_grad():
+            assert model.val_step(dict(inputs=inputs, data_samples=samples()))[1].rec_loss > 0
+
+
+def run_cross_decoder():
+    run_mae('CrossMAEDecoder')
+
+
 RUNS = dict(
+    DualModalMAE=run_mae,
+    MAEDecoder=run_mae,
+    CrossMAEDecoder=run_cross_decoder,
+    PixelReconstructionHead=run_mae,
     VisionTransformerMoAE=run_backbone,
     MultiTaskHead=run_head,
     MixedMediaPreprocessor=run_preprocessor,
@@ -79,11 +103,19 @@ ELSEWHERE = dict(
     MixedMediaBatchSampler='datasets/test_samplers.py',
     OpenClip='datasets/test_loading.py',
     DecodeClip='datasets/test_loading.py',
+    LinspaceFrames='datasets/test_sampling.py',
+    WindowFrames='datasets/test_sampling.py',
+    AntialiasResize='datasets/test_resize.py',
+    ClipRandAugment='datasets/test_rand_augment.py',
+    FixedCrop='datasets/test_repeat.py',
+    RepeatAugment='datasets/test_repeat.py',
+    ReconstructionMetric='evaluation/test_reconstruction_metric.py',
     WARUARMetric='evaluation/test_war_uar_metric.py',
     LayerDecayConstructor='engine/test_optimizers.py',
     Bf16OptimWrapper='engine/test_optimizers.py',
     CheckpointCheckHook='engine/test_checkpoint_check.py',
     PredictionFileHook='test_runs.py',
+    ReadFailureHook='engine/test_read_failures.py',
     RoutingHook='engine/test_routing.py')
 
 

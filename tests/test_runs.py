@@ -12,23 +12,11 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from unilearn_mm.engine.hooks.checkpoint_check import CheckpointMismatchError
+from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError
+from unilearn_mm.engine.hooks.read_failures import TooManyUnreadableError
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def toy_root(media_root, tmp_path):
-    """The tiny media files in the layout of the toy data set."""
-    for source, folder, name, suffix in (('toy_video', 'clips', 'clips', 'csv'),
-                                         ('toy_image', 'images', 'images', 'txt')):
-        root = tmp_path / 'toy' / source
-        root.mkdir(parents=True)
-        (root / folder).symlink_to(media_root / folder)
-        for split in ('train', 'test'):
-            (root / f'{split}.{suffix}').symlink_to(media_root / f'{name}.{suffix}')
-    return tmp_path / 'toy'
 
 
 def small_cfg(name, toy_root, work_dir, monkeypatch, epochs=1):
@@ -134,6 +122,75 @@ def test_an_image_that_the_patch_does_not_divide_is_named(toy_root, tmp_path, mo
                 transform.scale = (60, 60)
     with pytest.raises(InputSizeError, match=r'60 x 60 pixels.*patches of 16.*clips/00000'):
         runner_of(cfg, monkeypatch).test()
+
+
+def official_layout(name, media_root, root):
+    """The tiny media files in the layout that a real recipe reads, 8 clips and 35 images."""
+    video, lists = dict(
+        dfew=('DFEW/clip_jpg_256', 'DFEW/EmoLabel_DataSplit/{0}(single-labeled)/{0}_set_1.csv'),
+        mafw=('MAFW/frames_crop_align_224', 'MAFW/anno/single/no_caption/set_1/{0}.csv'),
+        ferv39k=('FERV39K/2_ClipsforFaceCrop', 'FERV39K/Annotation/{0}.csv'))[name]
+    data, affectnet = root / 'data', root / 'data' / 'AffectNetdataset'
+    affectnet.mkdir(parents=True)
+    (data / video).parent.mkdir()
+    (data / video).symlink_to(media_root / 'clips')
+    (affectnet / 'Manually_Annotated_Images').symlink_to(media_root / 'images')
+    for split in ('train', 'test'):
+        path = data / lists.format(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('\n'.join((media_root / 'clips.csv').read_text().splitlines()[:9]))
+        (affectnet / f'{split}_affectnet7_2w.txt').symlink_to(media_root / 'images.txt')
+
+
+@pytest.mark.parametrize('name', ['dfew', 'mafw', 'ferv39k'])
+def test_real_recipes_train_on_data_in_the_official_layout(name, media_root, tmp_path,
+                                                           monkeypatch):
+    """With all their augmentation; one with an average of the weights, one with a bad file."""
+    official_layout(name, media_root, tmp_path)
+    monkeypatch.delenv('FOLD', raising=False)
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(ROOT / 'configs' / f'unilearn_{name}.py', format_python_code=False)
+    cfg.model.backbone.update(embed_dims=24, depth=2, num_heads=2)
+    cfg.model.cls_head.in_channels = 24
+    cfg.optim_wrapper.paramwise_cfg.num_layers = 2
+    cfg.train_cfg.max_epochs = 1
+    cfg.train_dataloader.update(batch_size=4)
+    cfg.train_dataloader.batch_sampler.batch_sizes.affectnet7 = 5
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False, timeout=0)
+    cfg.param_scheduler = []
+    if name == 'mafw':
+        cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.5))
+    if name == 'ferv39k':
+        (tmp_path / 'bad').mkdir()
+        bad = tmp_path / 'bad' / '00001.mp4'
+        bad.write_bytes(b'no video')
+        clips = tmp_path / 'data' / 'FERV39K' / '2_ClipsforFaceCrop'
+        clips.unlink()
+        clips.mkdir()
+        for clip in (media_root / 'clips').iterdir():
+            (clips / clip.name).symlink_to(bad if clip.name == bad.name else clip)
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        with pytest.raises(TooManyUnreadableError, match='1 samples.*than 1.00% of about'):
+            runner_of(cfg, monkeypatch).train()
+        cfg.experiment_name = 'tolerant'
+        cfg.custom_hooks[-1].max_share = 0.5
+    runner = runner_of(cfg, monkeypatch)
+    runner.train()
+    assert runner.iter == 8 // 4 + int(0.5 * (21 // 5))
+    for loss in (f'loss_cls_{name}', 'loss_cls_affectnet7', 'loss_balance'):
+        assert 0 < runner.message_hub.get_scalar(f'train/{loss}').current() < 10
+    if name == 'ferv39k':
+        table = pd.read_csv(Path(runner.log_dir) / 'read_failures.csv')
+        assert set(table.outcome) == {'read again', 'replaced'}
+        assert all(path.endswith('00001.mp4') for path in table.path)
+        return
+    assert runner.message_hub.get_scalar(f'val/{name}/num_samples').current() == 8
+    if name == 'mafw':
+        state = torch.load(Path(runner.work_dir, 'epoch_1.pth'), weights_only=True)
+        key = 'backbone.blocks.1.moae.experts.fc2.weight'
+        average = state['state_dict'][key]  # what a test uses; zero at the start
+        assert 0 < average.abs().sum() < state['ema_state_dict'][f'module.{key}'].abs().sum()
 
 
 @pytest.mark.slow

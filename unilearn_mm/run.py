@@ -50,10 +50,12 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         args (Sequence[str]): Its arguments.
 
     Returns:
-        int: Exit code: 2 if there is no script, 1 if the data it needs is missing (the message
-        says which), 0 if it ended; a script that calls ``sys.exit`` exits by itself.
+        int: Exit code: 2 if there is no script, 1 if the data it needs is missing or a data
+        loader waited too long (the message says which file), 0 if it ended; a script that calls
+        ``sys.exit`` exits by itself.
     """
     from unilearn_mm.datasets.expression import MissingDataError
+    from unilearn_mm.datasets.reading_board import being_read, is_loader_timeout
     try:
         script = first_file(candidates)
     except FileNotFoundError as error:
@@ -65,6 +67,12 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         runpy.run_path(str(script), run_name='__main__')
     except MissingDataError as error:
         print(f'\nData is missing.\n{error}', file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not is_loader_timeout(error):
+            raise
+        print(f'\n{error}: a file that cannot be decoded, or a slow disk. Raise `timeout` of the '
+              'data loader for the latter.', *being_read(), sep='\n', file=sys.stderr)
         return 1
     return 0
 

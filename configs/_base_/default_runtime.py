@@ -14,7 +14,9 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='CheckpointCheckHook'),  # a checkpoint that does not fit is an error
     dict(type='PredictionFileHook'),  # predictions go to the work directory
-    dict(type='RoutingHook', interval=20)  # load of the experts, per source
+    dict(type='RoutingHook', interval=20),  # load of the experts, per source
+    # files that cannot be read are counted and named; more than 1 % of them end the run
+    dict(type='ReadFailureHook', max_share=0.01)
 ]
 
 env_cfg = dict(
@@ -33,5 +35,5 @@ randomness = dict(seed=0, diff_rank_seed=True)  # every rank draws its own noise
 # a step trains one task, the heads of the others are idle
 find_unused_parameters = True
 
-# what a packed sample says of itself; the metric and the error messages need it
-meta_keys = ('source', 'task', 'media', 'sample_id', 'path')
+# what a packed sample says of itself; metric, mixing and error messages need it
+meta_keys = ('source', 'task', 'media', 'sample_id', 'path', 'num_classes')

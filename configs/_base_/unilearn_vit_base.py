@@ -5,7 +5,11 @@ model = dict(
     data_preprocessor=dict(
         type='MixedMediaPreprocessor',
         mean=[123.675, 116.28, 103.53],  # ImageNet, RGB, 0..255
-        std=[58.395, 57.12, 57.375]),
+        std=[58.395, 57.12, 57.375],
+        # in training, after normalisation: a box of noise in clips, a black one in images
+        erasing=dict(prob=0.25),
+        # every batch is mixed with its mirror: half of them by CutMix, the others by mixup
+        mixing=dict(mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)),
     backbone=dict(
         type='VisionTransformerMoAE',
         img_size=160,

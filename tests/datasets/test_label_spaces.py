@@ -72,8 +72,9 @@ def test_every_task_is_complete():
     assert set(LABEL_SPACES) == set(WHERE_TO_GET)
     for names in LABEL_SPACES.values():
         assert len(set(names)) == len(names)
+    assert [task for task, names in LABEL_SPACES.items() if not names] == ['unlabelled']
     basic = set(class_names('dfew'))
-    assert all(basic <= set(names) for names in LABEL_SPACES.values()), 'one vocabulary'
+    assert all(basic <= set(names) for names in LABEL_SPACES.values() if names), 'one vocabulary'
 
 
 def test_label_map_keeps_names():
@@ -85,6 +86,20 @@ def test_label_map_keeps_names():
                     assert name not in class_names(target)
                 else:
                     assert class_names(target)[mapped] == name
+
+
+def test_the_ids_of_mma_dfer_are_a_permutation_by_name():
+    """MMA-DFER numbers the classes of MAFW in its own way; the map to the order of S4D, found by
+    comparing the published lists, is the one by name."""
+    theirs = ('happiness sadness neutral anger surprise disgust fear contempt anxiety '
+              'helplessness disappointment').split()
+    assert [class_names('mafw').index(name) for name in theirs] == [6, 9, 8, 0, 10, 4, 5, 2, 1, 7,
+                                                                     3]
+
+
+def test_nothing_maps_to_or_from_unlabelled():
+    assert label_map('unlabelled', 'dfew') == ()
+    assert label_map('dfew', 'unlabelled') == (None,) * 7
 
 
 def test_unknown_task_is_named():

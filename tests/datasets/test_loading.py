@@ -1,16 +1,19 @@
 """Clips of all three kinds are read exactly; unreadable ones are named."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from media_files import coloured_frame, write_frames, write_video
 from mmaction.registry import DATASETS, TRANSFORMS
 
-from unilearn_mm.datasets.transforms.loading import DecodeClip, MediaReadError, OpenClip
+from unilearn_mm.datasets.readers import DECODERS, MediaReadError, list_frames
+from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 
 
-def read(indices, **sample):
-    results = OpenClip().transform(dict(path='somewhere', **sample))
+def read(indices, open_clip=OpenClip(), **sample):
+    results = open_clip.transform(dict(path='somewhere', **sample))
     results['frame_inds'] = np.array(indices)
     return DecodeClip().transform(results)
 
@@ -20,17 +23,32 @@ def clip(tmp_path_factory):
     root = tmp_path_factory.mktemp('clip')
     write_video(root / 'clip.mp4')
     write_frames(root / 'frames')
+    np.save(root / 'clip.npy', np.stack([coloured_frame(index) for index in range(12)]))
     cv2.imwrite(str(root / 'image.png'), np.dstack([np.full((8, 6), v, np.uint8)
                                                     for v in (10, 20, 200)]))
     return root
 
 
-@pytest.mark.parametrize('kind', ['video', 'frames'])
+def has(decoder):
+    """Whether a decoder and the libraries it needs are installed."""
+    try:
+        if decoder == 'torchcodec':
+            import torchcodec.decoders  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize('kind', ['frames', 'packed', *DECODERS])
 @pytest.mark.parametrize('indices', [[0, 5, 11], [7, 7, 2], [[1, 3], [9, 10]]])
 def test_the_right_frames_in_the_right_order(clip, kind, indices):
-    sample = (dict(filename=str(clip / 'clip.mp4')) if kind == 'video' else
-              dict(frame_dir=str(clip / 'frames')))
-    results = read(indices, media='video', **sample)
+    if not has(kind):
+        pytest.skip(f'{kind} is not installed')
+    sample = dict(frames=dict(frame_dir=str(clip / 'frames')),
+                  packed=dict(filename=str(clip / 'clip.npy'))).get(
+                      kind, dict(filename=str(clip / 'clip.mp4')))
+    results = read(indices, OpenClip(kind) if kind in DECODERS else OpenClip(), media='video',
+                   **sample)
     assert results['total_frames'] == 12
     levels = [frame.mean() for frame in results['imgs']]
     expected = [coloured_frame(index).mean() for index in np.ravel(indices)]
@@ -71,17 +89,58 @@ def test_stock_transforms_stand_between_and_after(media_root, video_cfg, image_c
     assert image['data_samples'].gt_label.tolist() == [5]
 
 
-def test_truncated_video(tmp_path):
+@pytest.mark.parametrize('decoder', DECODERS)
+def test_truncated_video(tmp_path, decoder):
+    if not has(decoder):
+        pytest.skip(f'{decoder} is not installed')
     write_video(tmp_path / 'whole.mp4')
     data = (tmp_path / 'whole.mp4').read_bytes()
     (tmp_path / 'cut.mp4').write_bytes(data[:len(data) // 2])
-    with pytest.raises(MediaReadError, match=r'cut\.mp4: cannot be opened as a video'):
-        read([0], media='video', filename=str(tmp_path / 'cut.mp4'))
+    (tmp_path / 'empty.mp4').write_bytes(b'')
+    for name in ('cut', 'empty'):
+        with pytest.raises(MediaReadError, match=rf'{name}\.mp4: cannot be opened as a video'):
+            read([0], OpenClip(decoder), media='video', filename=str(tmp_path / f'{name}.mp4'))
 
 
-def test_frames_of_a_video_that_do_not_exist(clip):
-    with pytest.raises(MediaReadError, match=r'clip\.mp4: frames \[3, 40\] of 12'):
-        read([3, 40], media='video', filename=str(clip / 'clip.mp4'))
+@pytest.mark.parametrize('decoder', DECODERS)
+def test_frames_of_a_video_that_do_not_exist(clip, decoder):
+    if not has(decoder):
+        pytest.skip(f'{decoder} is not installed')
+    with pytest.raises(MediaReadError, match=r'clip\.mp4: frames \[(3, )?40\] of 12'):
+        read([3, 40], OpenClip(decoder), media='video', filename=str(clip / 'clip.mp4'))
+
+
+def test_broken_packed_clips(tmp_path):
+    np.save(tmp_path / 'float.npy', np.zeros((4, 8, 8, 3)))
+    np.save(tmp_path / 'grey.npy', np.zeros((4, 8, 8), np.uint8))
+    np.save(tmp_path / 'whole.npy', np.zeros((4, 8, 8, 3), np.uint8))
+    np.save(tmp_path / 'object.npy', np.array([dict(a=1)]), allow_pickle=True)
+    (tmp_path / 'cut.npy').write_bytes((tmp_path / 'whole.npy').read_bytes()[:500])
+    (tmp_path / 'empty.npy').write_bytes(b'')
+    for name, message in (('float', r'\(L, H, W, 3\) uint8 array, found \(4, 8, 8, 3\) float64'),
+                          ('grey', r'found \(4, 8, 8\) uint8'), ('cut', 'cannot be opened as'),
+                          ('object', 'cannot be opened as'), ('empty', 'cannot be opened as')):
+        with pytest.raises(MediaReadError, match=rf'{name}\.npy.*{message}'):
+            read([0], media='video', filename=str(tmp_path / f'{name}.npy'))
+    with pytest.raises(MediaReadError, match=r'whole\.npy: frames \[4\] of 4'):
+        read([4], media='video', filename=str(tmp_path / 'whole.npy'))
+
+
+def test_order_of_the_frames_in_a_folder(clip):
+    def names(order):
+        return [Path(path).stem for path in list_frames(str(clip / 'frames'), order)]
+    assert names('natural') == [str(index) for index in range(1, 13)]
+    assert names('lexicographic') == ['1', '10', '11', '12', *'23456789']
+    levels = [read([1], OpenClip(frame_order=order), media='video',
+                   frame_dir=str(clip / 'frames'))['imgs'][0].mean()
+              for order in ('natural', 'lexicographic')]
+    np.testing.assert_allclose(levels, [30, 110], atol=4)
+
+
+@pytest.mark.parametrize('arguments', [dict(decoder='opencv'), dict(frame_order='time')])
+def test_unknown_choices_are_refused(arguments):
+    with pytest.raises(ValueError, match="must be .*'(decord|natural)'.* found"):
+        OpenClip(**arguments)
 
 
 def test_empty_frame_folder(tmp_path):
@@ -97,6 +156,11 @@ def test_broken_and_missing_images(tmp_path):
         read([0], media='image', filename=str(tmp_path / 'broken.jpg'))
     with pytest.raises(MediaReadError, match=r'gone\.jpg: the image file does not exist'):
         read([0], media='image', filename=str(tmp_path / 'gone.jpg'))
+    (tmp_path / 'empty.jpg').write_bytes(b'')
+    with pytest.raises(MediaReadError, match=r'empty\.jpg: the image file is empty \(0 bytes\)'):
+        read([0], media='image', filename=str(tmp_path / 'empty.jpg'))
+    with pytest.raises(MediaReadError, match='nowhere: the frame folder cannot be read: No such'):
+        read([0], media='video', frame_dir=str(tmp_path / 'nowhere'))
 
 
 def test_frames_of_different_sizes(tmp_path):

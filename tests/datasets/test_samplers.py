@@ -3,14 +3,21 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from unilearn_mm.datasets.samplers import MixedMediaBatchSampler
 
-source = st.tuples(st.integers(1, 90), st.integers(1, 6), st.sampled_from([0.5, 1, 1.5, 2.25]))
+source = st.tuples(st.integers(1, 90), st.integers(1, 6), st.sampled_from([0, 0.5, 1, 1.5, 2.25]))
 layouts = st.lists(source, min_size=1, max_size=4)
-worlds = st.integers(1, 4)
+worlds = st.integers(1, 8)
+
+
+def labels_of(length):
+    """Unbalanced: class k has about half as many samples as class k - 1."""
+    return np.sort(np.log2(np.arange(length) + 1).astype(int).max(initial=0)
+                   - np.log2(np.arange(length) + 1).astype(int))
 
 
 def parent(lengths, rank=0, world_size=1, seed=0, epoch=0):
@@ -20,18 +27,29 @@ def parent(lengths, rank=0, world_size=1, seed=0, epoch=0):
         ranges[f's{index}'] = (start, start + length)
         start += length
     indices = range(start)[rank::world_size]
-    sampler = SimpleNamespace(dataset=SimpleNamespace(source_ranges=ranges), seed=seed,
-                              epoch=epoch, rank=rank, world_size=world_size, total=start)
-    return type('Sampler', (SimpleNamespace, ), {'__iter__': lambda self: iter(indices)})(
-        **vars(sampler))
+    dataset = SimpleNamespace(source_ranges=ranges,
+                              labels=lambda name: labels_of(lengths[int(name[1:])]))
+
+    class Sampler(SimpleNamespace):
+        def __iter__(self):
+            return iter(indices)
+
+        def set_epoch(self, epoch):
+            self.epoch = epoch
+
+    return Sampler(dataset=dataset, seed=seed, epoch=epoch, rank=rank, world_size=world_size)
 
 
-def build(layout, **where):
+def build(layout, balanced=(), **where):
     lengths, sizes, rates = zip(*layout)
     names = [f's{i}' for i in range(len(layout))]
     return MixedMediaBatchSampler(
         parent(lengths, **where), batch_size=99, batch_sizes=dict(zip(names, sizes)),
-        rates=dict(zip(names, rates)))
+        rates=dict(zip(names, rates)), balanced=balanced)
+
+
+def indices(batches):
+    return [[draw.index for draw in batch] for batch in batches]
 
 
 def source_of(sampler, index):
@@ -46,13 +64,14 @@ def steps(layout, world_size):
 @settings(deadline=None)
 def test_training_steps(layout, world_size, seed, epoch):
     expected = steps(layout, world_size)
-    if not all(expected):
-        with pytest.raises(ValueError, match='not one batch'):
+    if not any(expected) or any(rate and not count
+                                for count, (_, _, rate) in zip(expected, layout)):
+        with pytest.raises(ValueError, match='not one batch|not all 0'):
             build(layout, world_size=world_size)
         return
     ranks = [build(layout, rank=rank, world_size=world_size, seed=seed, epoch=epoch)
              for rank in range(world_size)]
-    batches = [list(rank) for rank in ranks]
+    batches = [indices(rank) for rank in ranks]
     assert [len(rank) for rank in ranks] == [sum(expected)] * world_size
     assert [len(rank) for rank in batches] == [sum(expected)] * world_size
     drawn, turns = Counter(), Counter()
@@ -70,7 +89,7 @@ def test_training_steps(layout, world_size, seed, epoch):
     for name, (start, end) in ranks[0].ranges.items():
         length, size, _ = layout[int(name[1:])]
         per_pass = length // (size * world_size)
-        most = -(-turns[name] // per_pass)
+        most = -(-turns[name] // max(per_pass, 1))
         counts = [drawn[index] for index in range(start, end)]
         assert max(counts) <= most, 'drawn again only after a whole pass'
 
@@ -102,10 +121,10 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
 
 def test_one_rank_shuffles():
     """The official loader reads the list in order on one GPU (s4d/data/torch_dataset.py)."""
-    batches = list(build([(64, 4, 1)]))
+    batches = indices(build([(64, 4, 1)]))
     assert sorted(sum(batches, [])) == list(range(64))
     assert sum(batches, []) != list(range(64))
-    later = list(build([(64, 4, 1)], epoch=1))
+    later = indices(build([(64, 4, 1)], epoch=1))
     assert {tuple(sorted(b)) for b in batches} != {tuple(sorted(b)) for b in later}
 
 
@@ -116,7 +135,7 @@ def test_evaluation_visits_everything_once(lengths, batch_size, world_size):
     for rank in range(world_size):
         sampler = MixedMediaBatchSampler(parent(lengths, rank, world_size), batch_size,
                                          test_mode=True)
-        batches = list(sampler)
+        batches = indices(sampler)
         assert len(batches) == len(sampler)
         flat = sum(batches, [])
         assert flat == list(range(sum(lengths)))[rank::world_size], 'order is kept'
@@ -134,10 +153,97 @@ def test_evaluation_visits_everything_once(lengths, batch_size, world_size):
     (dict(batch_sizes=dict(typo=3)), r"batch_sizes names \['typo'\].*\['s0', 's1'\]"),
     (dict(rates=dict(s2=1)), r"rates names \['s2'\]"),
     (dict(batch_sizes=dict(s0=0)), 'batch_sizes must be positive'),
-    (dict(rates=dict(s1=-1)), 'rates must be positive'),
+    (dict(rates=dict(s1=-1)), 'rates must not be negative'),
+    (dict(rates=dict(s0=0, s1=0)), 'not all 0'),
+    (dict(balanced=['s3']), r"balanced names \['s3'\]"),
     (dict(batch_sizes=dict(s0=11)), "source 's0' has 10 samples: not one batch of 11"),
     (dict(rates=dict(s0=0.1)), "source 's0'.*at rate 0.1"),
 ])
 def test_wrong_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         MixedMediaBatchSampler(parent([10, 10]), batch_size=2, **arguments)
+
+
+@given(layouts.filter(lambda layout: all(steps(layout, 2)) and any(r for *_, r in layout)),
+       st.data())
+@settings(deadline=None)
+def test_a_resumed_epoch_has_the_same_remainder(layout, data):
+    """Also on another number of ranks with the same global batches, and only that epoch."""
+    one_rank = [(length, 2 * size, rate) for length, size, rate in layout]
+    whole = list(build(one_rank, seed=5, epoch=3))
+    consumed = data.draw(st.integers(0, len(whole) - 1))
+    before = build(one_rank, seed=5, epoch=3)
+    running = iter(before)
+    for _ in range(data.draw(st.integers(consumed, len(whole)))):
+        next(running, None)  # the workers of a loader are ahead of the training
+    before.mark_consumed(consumed)
+    resumed = build(one_rank, seed=5)
+    resumed.load_state_dict(before.state_dict())
+    assert list(resumed) == whole[consumed:]
+    assert len(resumed) == len(whole)
+    resumed.sampler.set_epoch(4)
+    assert list(resumed) == list(build(one_rank, seed=5, epoch=4))
+    ranks = [build(layout, seed=5, rank=rank, world_size=2) for rank in range(2)]
+    for rank in ranks:
+        rank.load_state_dict(before.state_dict())
+    assert [sorted(a + b) for a, b in zip(*ranks)] == [sorted(b) for b in whole[consumed:]]
+
+
+def test_the_end_of_an_epoch_is_not_in_its_middle():
+    sampler = build([(8, 2, 1)])
+    sampler.mark_consumed(len(sampler))
+    assert sampler.state_dict()['consumed'] == 0
+
+
+@pytest.mark.parametrize('change, key', [
+    (dict(layout=[(30, 3, 1)]), 'lengths'), (dict(layout=[(40, 4, 1)]), 'global_batch_sizes'),
+    (dict(layout=[(40, 2, 0.5)]), 'rates'), (dict(layout=[(40, 2, 1)], seed=1), 'seed'),
+    (dict(layout=[(40, 2, 1)], balanced=['s0']), 'balanced')])
+def test_another_sequence_cannot_be_resumed(change, key):
+    state = build([(40, 2, 1)]).state_dict()
+    with pytest.raises(ValueError, match=f'cannot resume in mid-epoch: {key} was .* and is'):
+        build(**change).load_state_dict(state)
+
+
+def test_balanced_drawing_is_uniform_over_classes_and_shared_by_the_ranks():
+    length, size = 1023, 341
+    layout, labels = [(length, size, 1)], labels_of(length)
+    assert np.bincount(labels).max() > 100 * np.bincount(labels).min()
+    drawn = np.concatenate([
+        [draw.index for batch in build(layout, balanced=['s0'], epoch=epoch) for draw in batch]
+        for epoch in range(40)])
+    counts = np.bincount(labels[drawn])
+    expected = len(drawn) / len(counts)
+    assert (abs(counts - expected) < 5 * np.sqrt(expected)).all()
+    # within a class all samples are alike
+    largest = np.flatnonzero(labels == np.bincount(labels).argmax())
+    per_sample = np.bincount(drawn, minlength=length)[largest]
+    assert abs(per_sample.mean() - counts.max() / len(largest)) < 1
+    assert per_sample.var() < 3 * per_sample.mean(), 'Poisson: variance equals mean'
+    halves = [build([(length, size // 11, 1)], balanced=['s0'], rank=rank, world_size=2)
+              for rank in range(2)]
+    one = build([(length, size // 11 * 2, 1)], balanced=['s0'])
+    assert [sorted(a + b) for a, b in zip(*halves)] == [sorted(batch) for batch in one]
+
+
+@given(layouts.filter(lambda layout: all(steps(layout, 1))), st.booleans())
+@settings(deadline=None)
+def test_every_visit_in_an_epoch_is_another_view(layout, balance):
+    sampler = build(layout, balanced=[f's{i}' for i in range(len(layout))] if balance else (),
+                    seed=2, epoch=7)
+    visits = [draw for batch in sampler for draw in batch]
+    assert len({(draw.index, draw.view) for draw in visits}) == len(visits)
+    times = Counter(draw.index for draw in visits)
+    assert all(draw.view < times[draw.index] for draw in visits), 'counted from 0'
+    assert {(draw.seed, draw.epoch) for draw in visits} == {(2, 7)}
+
+
+def test_a_low_rate_takes_another_part_each_epoch():
+    parts = [frozenset(sum(indices(build([(100, 5, 0.5)], epoch=epoch)), []))
+             for epoch in range(4)]
+    assert all(len(part) == 50 for part in parts) and len(set(parts)) == 4
+
+
+def test_a_rate_of_zero_leaves_a_source_out():
+    found = sum(indices(build([(20, 2, 0), (20, 2, 1)])), [])
+    assert sorted(found) == list(range(20, 40))

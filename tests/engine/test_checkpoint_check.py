@@ -8,7 +8,7 @@ import torch
 from mmaction.registry import HOOKS, MODELS
 from mmengine.runner import BaseLoop
 
-from unilearn_mm.engine.hooks.checkpoint_check import CheckpointMismatchError, compare_state
+from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError, compare_state
 from unilearn_mm.models.checkpoint_layouts import to_official
 
 

@@ -10,20 +10,21 @@ in a process of its own.
 """
 
 import argparse
-import platform
-import re
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import Callable, Dict, List
+from functools import partial
+from typing import Callable
 
 import torch
+from measure import (
+    alternating_medians,
+    peak_memory,
+    print_memory_table,
+    print_time_header,
+    print_time_row,
+    processor_name,  # noqa: F401  # bench_loader.py takes it from here
+    setting,
+)
 from official_backbone import OfficialBackbone
 from torch import Tensor, nn
-from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401
 from unilearn_mm.models.backbones.vit_moae import VisionTransformerMoAE
@@ -77,81 +78,32 @@ def forward_backward(model: Classifier, clips: Tensor) -> None:
     model(clips).backward()
 
 
-def seconds(run: Callable, model: Classifier, clips: Tensor) -> float:
-    """Wall time of one run, device work included."""
-    if clips.is_cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run(model, clips)
-    if clips.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def training_step(variant: str, batch: int, device: str) -> Callable[[], None]:
+    """Forward and backward pass and AdamW of a fresh model."""
+    model = Classifier(variant).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters())
+    clips = torch.randn(batch, 3, 16, 160, 160, device=device)
+
+    def step() -> None:
+        forward_backward(model, clips)
+        optimizer.step()
+
+    return step
 
 
 def time_table(args: argparse.Namespace) -> None:
     """Print medians of alternating runs and their ratios."""
     models = {name: Classifier(name).to(args.device) for name in (args.official, *args.ours)}
-    print(f'| pass | clips | {" | ".join(f"{name} (s)" for name in models)} | '
-          f'{" | ".join(f"{args.official} / {name}" for name in args.ours)} |')
-    print('|---' * (1 + len(models) + 1 + len(args.ours)) + '|')
+    print_time_header(('pass', 'clips'), list(models))
     for name, run in (('forward', forward), ('forward + backward', forward_backward)):
+        for model in models.values():
+            model.train(run is forward_backward)
         for batch in args.batch_sizes:
             clips = torch.randn(batch, 3, 16, 160, 160, device=args.device)
-            taken: Dict[str, List[float]] = {model: [] for model in models}
-            for repeat in tqdm(range(args.repeats + 1), f'{name}, {batch} clips', leave=False):
-                for model in models:
-                    models[model].train(run is forward_backward)
-                    spent = seconds(run, models[model], clips)
-                    if repeat:  # the first round warms up
-                        taken[model].append(spent)
-            median = {model: statistics.median(values) for model, values in taken.items()}
-            print(f'| {name} | {batch} | '
-                  + ' | '.join(f'{value:.3f}' for value in median.values()) + ' | '
-                  + ' | '.join(f'{median[args.official] / median[ours]:.2f}x'
-                               for ours in args.ours) + ' |', flush=True)
-
-
-def peak_memory(variant: str, batch: int, device: str) -> float:
-    """MiB at the peak of two training steps with AdamW, above what the imports need."""
-    at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = Classifier(variant).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters())
-    clips = torch.randn(batch, 3, 16, 160, 160, device=device)
-    for _ in range(2):  # the optimizer's state is made in the first step
-        forward_backward(model, clips)
-        optimizer.step()
-    if device == 'cuda':
-        return torch.cuda.max_memory_allocated() / 2**20
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - at_start) / 1024
-
-
-def memory_table(args: argparse.Namespace) -> None:
-    """Print peak memories, each measured in a fresh process, and their ratios."""
-    print('| clips | model | peak (MiB) | of the official |')
-    print('|---|---|---|---|')
-    for batch in args.batch_sizes:
-        official = None
-        for variant in (args.official, *args.ours):
-            done = subprocess.run(
-                [sys.executable, __file__, '--device', args.device, '--measure', variant,
-                 '--batch-sizes', str(batch)], capture_output=True, text=True)
-            if done.returncode:
-                print(f'| {batch} | {variant} | failed with exit code {done.returncode} | - |')
-                continue
-            peak = float(done.stdout.split()[-1])
-            official = official or peak
-            print(f'| {batch} | {variant} | {peak:.0f} | {peak / official:.2f} |', flush=True)
-
-
-def processor_name() -> str:
-    """Name of the CPU, and whether it has bf16 products."""
-    try:
-        facts = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return platform.processor() or 'unknown processor'
-    name = re.search(r'model name\s*:\s*(.*)', facts)
-    extra = [flag for flag in ('avx512_bf16', 'amx_bf16') if flag in facts]
-    return ', '.join([name[1] if name else 'unknown processor', *extra])
+            medians = alternating_medians(
+                {variant: partial(run, model, clips) for variant, model in models.items()},
+                args.device, args.repeats, f'{name}, {batch} clips')
+            print_time_row((name, str(batch)), medians)
 
 
 def main() -> None:
@@ -168,12 +120,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     if args.measure:
-        print(peak_memory(args.measure, args.batch_sizes[0], args.device))
+        make_step = partial(training_step, args.measure, args.batch_sizes[0], args.device)
+        print(peak_memory(make_step, args.device))
         return
-    where = torch.cuda.get_device_name() if args.device == 'cuda' else processor_name()
-    print(f'{args.device} ({where}), torch {torch.__version__}, '
-          f'{torch.get_num_threads()} threads')
-    (memory_table if args.memory else time_table)(args)
+    print(setting(args.device))
+    if args.memory:
+        print_memory_table(__file__, (args.official, *args.ours), {
+            str(batch): ('--device', args.device, '--batch-sizes', str(batch))
+            for batch in args.batch_sizes})
+    else:
+        time_table(args)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import unilearn_mm  # noqa: F401  (the types that official checkpoints may hold)
-from unilearn_mm.models.checkpoint_layouts import LayoutError, to_official, to_ours, unwrap
+from unilearn_mm.models.checkpoint_layouts import (LayoutError, pretraining_to_official,
+                                                   pretraining_to_ours, to_official, to_ours,
+                                                   unwrap)
 
 
 def main() -> int:
@@ -32,11 +34,17 @@ def main() -> int:
     parser.add_argument('--norm-to-fc-norm', action='store_true',
                         help="use a pre-trained encoder's final norm as fc_norm (the official "
                         'code does not)')
+    parser.add_argument('--with-decoder', action='store_true',
+                        help='keep the decoder of a pre-training file, to go on pre-training')
     args = parser.parse_args()
     try:
         checkpoint = read(args.source)
-        if args.to == 'ours':
+        if args.to == 'ours' and args.with_decoder:
+            result = pretraining_to_ours(checkpoint)
+        elif args.to == 'ours':
             result = to_ours(checkpoint, args.video_task, args.image_task, args.norm_to_fc_norm)
+        elif 'neck.mask_token' in unwrap(checkpoint):
+            result = pretraining_to_official(unwrap(checkpoint))
         else:
             result = to_official(unwrap(checkpoint), args.video_task, args.image_task)
     except LayoutError as error:

@@ -1,19 +1,23 @@
-"""Expression data sets: rows of a published annotation list -> sample dicts.
+"""Expression data sets: rows of an annotation list -> sample dicts.
 
-A sample dict carries ``source``, ``sample_id``, ``task``, ``media``, ``label``, ``path`` and the
-key stock MMAction2 transforms look for: ``filename`` (a video or an image file) or ``frame_dir``
-(a folder of frames).
+A sample dict carries ``source``, ``sample_id``, ``task``, ``media``, ``label`` (not in unlabelled
+data), ``num_classes`` (of the task), ``groups`` (values of the group columns by their names),
+``path`` and the key stock MMAction2 transforms look for: ``filename`` (a video, an image or a
+packed clip) or ``frame_dir`` (a folder of frames). Samples for which the list names an audio file
+also carry ``audio``, its path.
 """
 
-import csv
 import os.path as osp
 from abc import abstractmethod
-from typing import Iterator, List, Optional, Tuple
+from typing import Dict, List, Optional
 
+import numpy as np
 from mmaction.datasets.base import BaseActionDataset
 from mmaction.registry import DATASETS
 
+from .annotations import AUDIO, AnnotationError, AnnotationRow, class_id, read_annotations
 from .label_spaces import WHERE_TO_GET, class_names, label_map
+from .readers import PACKED_SUFFIX
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
 NAMES_SHOWN = 5  # how many missing files an error lists
@@ -23,32 +27,48 @@ class MissingDataError(FileNotFoundError):
     """Annotation list or media of a data set are not where the config says."""
 
 
-class AnnotationError(ValueError):
-    """A row of an annotation list cannot be used."""
+def locate_clip(path: str) -> Optional[dict]:
+    """Where a clip lies: the folder of frames ``path``, or the file ``path``, or that name plus a
+    video suffix or ``.npy`` (a packed clip), in this order.
+
+    Returns:
+        dict, optional: ``path`` and ``frame_dir`` (a folder) or ``filename``; None if none of
+        them exists.
+    """
+    if osp.isdir(path):
+        return dict(path=path, frame_dir=path)
+    for suffix in ('', *VIDEO_SUFFIXES, PACKED_SUFFIX):
+        if osp.isfile(path + suffix):
+            return dict(path=path + suffix, filename=path + suffix)
+    return None
 
 
 class ExpressionDataset(BaseActionDataset):
     """What the video and the image data set share: the task, its labels and its errors.
 
+    The formats of annotation lists are those of :mod:`unilearn_mm.datasets.annotations`.
+
     Args:
         ann_file (str): Annotation list; relative paths are taken from ``data_root``.
         task (str): Task name, a key of ``label_spaces.LABEL_SPACES``. It selects the head of the
-            model and the classes of the metric.
+            model and the classes of the metric. ``'unlabelled'`` is for pre-training: its samples
+            have no label.
         data_root (str): Folder of the data set.
-        data_prefix (dict): ``dict(media=FOLDER)``, relative to ``data_root``: where the names in
+        data_prefix (dict): ``dict(media=FOLDER)``, relative to ``data_root``: where the paths in
             the annotation list start.
         pipeline (list): Transforms.
         source (str, optional): Name of this part of the data, unique among the parts that are
             used together. Defaults to the task name.
         ann_task (str, optional): Label space in which the annotation list is written, if it is
             not that of ``task``. Labels are mapped by class name; a row whose class the task does
-            not have is an error.
+            not have is an error. With the task ``'unlabelled'`` they are checked and left out.
         test_mode (bool): Whether the data set is used for evaluation.
 
     Raises:
-        ValueError: If ``data_prefix`` has other keys.
-        MissingDataError: If the list or the media folder is missing.
-        AnnotationError: If a row cannot be parsed or its label is not a class id.
+        ValueError: If ``data_prefix`` has other keys, or a task with classes is to be read from
+            an unlabelled list.
+        MissingDataError: If the list or the media folder is missing, or clips are.
+        AnnotationError: If a row cannot be parsed or its label is no class of the task.
     """
 
     media: str
@@ -70,6 +90,9 @@ class ExpressionDataset(BaseActionDataset):
             raise ValueError(f'{self.source}: data_prefix must be dict(media=FOLDER), found '
                              f'{dict(data_prefix)}')
         classes = class_names(task)
+        if classes and not class_names(self.ann_task):
+            raise ValueError(f'{self.source}: the task {task!r} has classes, but '
+                             f'ann_task={self.ann_task!r} has none')
         super().__init__(
             ann_file,
             pipeline=pipeline,
@@ -80,12 +103,24 @@ class ExpressionDataset(BaseActionDataset):
             **kwargs)
 
     @abstractmethod
-    def read_rows(self) -> Iterator[Tuple[int, str, str]]:
-        """Yield (line number, sample name, label text) for every row of the annotation list."""
+    def locate(self, path: str) -> Optional[dict]:
+        """Media keys of a sample (``path`` and ``filename`` or ``frame_dir``), None if missing.
 
-    @abstractmethod
-    def locate(self, name: str) -> Optional[dict]:
-        """Media keys of a sample (``path`` and ``filename`` or ``frame_dir``), None if missing."""
+        Args:
+            path (str): Path of the annotation list, relative to ``data_prefix['media']``.
+        """
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class ids, (N,) int64, in the order of the samples.
+
+        Raises:
+            ValueError: If the task has no classes.
+        """
+        if not class_names(self.task):
+            raise ValueError(f'{self.source}: samples of the task {self.task!r} have no labels')
+        return np.array([self.get_data_info(index)['label'] for index in range(len(self))],
+                        dtype=np.int64)
 
     def load_data_list(self) -> List[dict]:
         """Parse the annotation list (called by MMEngine).
@@ -103,102 +138,81 @@ class ExpressionDataset(BaseActionDataset):
                     f'task {self.task!r}: {WHERE_TO_GET[self.task]}, or set data_root / ann_file '
                     '/ data_prefix in the config.')
 
+        rows = read_annotations(self.ann_file, self.media)
+        label_keys = self._label_keys(rows)
+        samples, missing = [], []
+        for row in rows:
+            sample = dict(
+                source=self.source,
+                sample_id=row.sample_id,
+                task=self.task,
+                media=self.media,
+                groups=row.groups,
+                **label_keys[row.label])
+            location = self.locate(row.path)
+            if location is None:
+                missing.append(row.path)
+                continue
+            sample.update(location)
+            if row.audio is not None:
+                sample[AUDIO] = osp.join(self.data_prefix['media'], row.audio)
+                if not osp.isfile(sample[AUDIO]):
+                    missing.append(row.audio)
+                    continue
+            samples.append(sample)
+        if missing:
+            raise MissingDataError(
+                f'{self.source}: {len(missing)} of {len(rows)} samples of {self.ann_file} are '
+                f'missing in {self.data_prefix["media"]!r}, e.g. '
+                f'{", ".join(missing[:NAMES_SHOWN])}')
+        return samples
+
+    def _label_keys(self, rows: List[AnnotationRow]) -> Dict[str, dict]:
+        """``label`` and ``num_classes`` for each label text of the list."""
         classes = class_names(self.ann_task)
         to_task = label_map(self.ann_task, self.task)
-        samples, missing, lines = [], [], {}
-        for line, name, label_text in self.read_rows():
-            where = f'{self.ann_file}, line {line}'
-            if name in lines:
-                raise AnnotationError(f'{where}: {name!r} stands already in line {lines[name]}')
-            lines[name] = line
-            label = self._parse_label(label_text, classes, where)
-            if to_task[label] is None:
+        num_classes = len(class_names(self.task))
+        keys: Dict[str, dict] = {}
+        for row in rows:
+            if row.label in keys:
+                continue
+            where = f'{self.ann_file}, line {row.line}'
+            if not classes and row.label:
+                raise AnnotationError(
+                    f'{where}: label {row.label!r}, but {self.ann_task!r} has no classes; leave '
+                    'the column empty, or set ann_task to the label space of the list')
+            label = class_id(row.label, classes, where) if classes else None
+            if num_classes == 0:
+                keys[row.label] = dict(num_classes=0)
+            elif to_task[label] is None:
                 raise AnnotationError(
                     f'{where}: class {classes[label]!r} of {self.ann_task!r} does not exist in '
                     f'the task {self.task!r}')
-            location = self.locate(name)
-            if location is None:
-                missing.append(name)
-                continue
-            samples.append(
-                dict(
-                    source=self.source,
-                    sample_id=name,
-                    task=self.task,
-                    media=self.media,
-                    label=to_task[label],
-                    **location))
-        if missing:
-            raise MissingDataError(
-                f'{self.source}: {len(missing)} of {len(lines)} samples of {self.ann_file} are '
-                f'missing in {self.data_prefix["media"]!r}, e.g. '
-                f'{", ".join(missing[:NAMES_SHOWN])}')
-        if not samples:
-            raise AnnotationError(f'{self.ann_file}: no rows')
-        return samples
-
-    @staticmethod
-    def _parse_label(text: str, classes: Tuple[str, ...], where: str) -> int:
-        try:
-            label = int(text)
-        except ValueError:
-            raise AnnotationError(
-                f'{where}: label {text!r} is not an integer class id') from None
-        if not 0 <= label < len(classes):
-            raise AnnotationError(
-                f'{where}: label id {label} is unknown; expected 0..{len(classes) - 1} '
-                f'({", ".join(classes)})')
-        return label
+            else:
+                keys[row.label] = dict(label=to_task[label], num_classes=num_classes)
+        return keys
 
 
 @DATASETS.register_module()
 class ExpressionVideoDataset(ExpressionDataset):
-    """Clips with one expression label: DFEW, FERV39k, MAFW and lists of the same format.
+    """Clips: DFEW, FERV39k, MAFW, VoxCeleb2 and lists of the same format or of ours.
 
-    The annotation list is a CSV with one header row; column 0 is the clip name, column 1 the
-    0-based label id (official lists of DFEW ``video_name,label``, FERV39k ``path,id``, MAFW
-    ``video_name,labels``). A clip is a folder of frames of that name, a file of that name, or a
-    file of that name plus a video suffix, below ``data_prefix['media']``.
+    A clip is a folder of frames, a video file or a packed clip below ``data_prefix['media']``;
+    see :func:`locate_clip`. All of them are looked up when the list is loaded.
 
     See :class:`ExpressionDataset` for the arguments and errors.
     """
 
     media = 'video'
 
-    def read_rows(self) -> Iterator[Tuple[int, str, str]]:
-        """Rows of the CSV list; see the base class."""
-        with open(self.ann_file, newline='', encoding='utf-8') as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            if len(header) != 2 or header[1].strip().lstrip('-').isdigit():
-                raise AnnotationError(f'{self.ann_file}, line 1: found {header!r}, expected a '
-                                      'header row of two names, e.g. video_name,label')
-            for row in reader:
-                if not row:
-                    continue  # an empty line
-                if len(row) != 2 or not row[0].strip():
-                    raise AnnotationError(
-                        f'{self.ann_file}, line {reader.line_num}: found {row!r}, expected two '
-                        'columns: clip name, label id')
-                yield reader.line_num, row[0].strip(), row[1].strip()
-
-    def locate(self, name: str) -> Optional[dict]:
-        """Folder of frames or video file of a clip; see the base class."""
-        path = osp.join(self.data_prefix['media'], name)
-        if osp.isdir(path):
-            return dict(path=path, frame_dir=path)
-        for candidate in (path, *(path + suffix for suffix in VIDEO_SUFFIXES)):
-            if osp.isfile(candidate):
-                return dict(path=candidate, filename=candidate)
-        return None
+    def locate(self, path: str) -> Optional[dict]:
+        """Folder of frames or file of a clip; see the base class."""
+        return locate_clip(osp.join(self.data_prefix['media'], path))
 
 
 @DATASETS.register_module()
 class ExpressionImageDataset(ExpressionDataset):
-    """Images with one expression label: AffectNet and lists of the same format.
-
-    The annotation list has no header; a row is ``relative/path label``, separated by the last
-    space of the line, so that paths may contain spaces. The label id is 0-based.
+    """Images: AffectNet, RAF-DB, FERPlus and lists of the same format or of ours.
 
     Image files are looked up when they are read, not here: the lists are long.
 
@@ -207,20 +221,7 @@ class ExpressionImageDataset(ExpressionDataset):
 
     media = 'image'
 
-    def read_rows(self) -> Iterator[Tuple[int, str, str]]:
-        """Rows of the space separated list; see the base class."""
-        with open(self.ann_file, encoding='utf-8') as file:
-            for line, text in enumerate(file, start=1):
-                if not text.strip():
-                    continue  # an empty line
-                row = text.rstrip().rsplit(' ', 1)
-                if len(row) != 2 or not row[0].strip():
-                    raise AnnotationError(
-                        f'{self.ann_file}, line {line}: found {text.rstrip()!r}, expected '
-                        '`relative/path label`')
-                yield line, row[0], row[1]
-
-    def locate(self, name: str) -> dict:
+    def locate(self, path: str) -> dict:
         """Image file of a row; see the base class."""
-        path = osp.join(self.data_prefix['media'], name)
+        path = osp.join(self.data_prefix['media'], path)
         return dict(path=path, filename=path)

@@ -1,4 +1,5 @@
-"""Scores of expression recognition: importing this package registers the metric."""
+"""Metrics and the numbers behind them."""
+from .reconstruction_metric import ReconstructionMetric
 from .war_uar_metric import WARUARMetric
 
-__all__ = ['WARUARMetric']
+__all__ = ['ReconstructionMetric', 'WARUARMetric']

@@ -2,9 +2,12 @@
 
 from .backbones import VisionTransformerMoAE
 from .data_preprocessors import MixedMediaPreprocessor
-from .heads import MultiTaskHead
+from .heads import MultiTaskHead, PixelReconstructionHead
+from .necks import CrossMAEDecoder, MAEDecoder
+from .pretrain import DualModalMAE
 from .recognizers import UniLearnRecognizer
 
 __all__ = [
-    'MixedMediaPreprocessor', 'MultiTaskHead', 'UniLearnRecognizer', 'VisionTransformerMoAE'
+    'CrossMAEDecoder', 'DualModalMAE', 'MAEDecoder', 'MixedMediaPreprocessor', 'MultiTaskHead',
+    'PixelReconstructionHead', 'UniLearnRecognizer', 'VisionTransformerMoAE'
 ]

@@ -135,6 +135,49 @@ def to_ours(checkpoint: dict,
     return Conversion(ours, layout, dropped, reshaped + stacked)
 
 
+def pretraining_to_ours(checkpoint: dict) -> Conversion:
+    """Convert an official pre-training checkpoint, decoder included, to ``DualModalMAE``.
+
+    Args:
+        checkpoint (dict): As :func:`unwrap` takes it.
+
+    Returns:
+        Conversion: Tensors under ``backbone.`` and ``neck.``.
+
+    Raises:
+        LayoutError: If it is of another layout, or has other keys.
+    """
+    state = unwrap(checkpoint)
+    layout = detect_layout(state)
+    if layout != 'official_pretrain':
+        raise LayoutError(f'expected an official pre-training checkpoint, found {layout!r}')
+    return Conversion(_rename_all(state, PRETRAINING_TO_OURS), layout, [], [])
+
+
+def pretraining_to_official(state: State) -> Conversion:
+    """Convert the state dict of ``DualModalMAE`` with ``MAEDecoder`` to the official names.
+
+    Args:
+        state (dict[str, Tensor]): Tensors under ``backbone.`` and ``neck.``.
+
+    Raises:
+        LayoutError: If it has other keys (experts, or the fast decoder, have no official name).
+    """
+    dropped = [key for key in state
+               if key == 'backbone.pos_embed' or key.startswith('data_preprocessor.')]
+    rest = {key: value for key, value in state.items() if key not in dropped}
+    return Conversion(_rename_all(rest, PRETRAINING_TO_OFFICIAL), 'ours', dropped, [])
+
+
+def _rename_all(state: State, table: Tuple[Tuple[str, str], ...]) -> State:
+    names = {key: _renamed(key, table) for key in state}
+    unknown = [key for key, name in names.items() if name is None]
+    if unknown:
+        raise LayoutError(f'{len(unknown)} keys have no place in the other layout: '
+                          f'{shown(unknown)}')
+    return {names[key]: value for key, value in state.items()}
+
+
 def to_official(state: State, video_task: Optional[str] = None,
                 image_task: Optional[str] = None) -> Conversion:
     """Convert our state dict to the official names of a fine-tuned model.
@@ -203,6 +246,23 @@ def _rename_table(pairs: Iterable[Tuple[str, str]]) -> Tuple[Tuple[str, str], ..
 
 OFFICIAL_TO_OURS = _rename_table(_NAMES)
 OURS_TO_OFFICIAL = _rename_table((ours, official) for official, ours in _NAMES)
+
+
+# a whole pre-training model: the encoder without experts and head, and the decoder
+_PRETRAINING_NAMES = (
+    *((f'encoder.{official}', f'backbone.{ours}')
+      for official, ours in _NAMES if 'moae' not in ours and 'fc_norm' not in ours),
+    ('encoder.norm.{wb}', 'backbone.norm.{wb}'),
+    *((f'decoder.{official}', f'neck.{ours}')
+      for official, ours in _NAMES if '{block}' in ours and 'moae' not in ours),
+    ('decoder.norm.{wb}', 'neck.norm.{wb}'),
+    ('decoder.head.{wb}', 'neck.head.{wb}'),
+    ('encoder_to_decoder.weight', 'neck.embed.weight'),
+    ('mask_token', 'neck.mask_token'),
+)
+PRETRAINING_TO_OURS = _rename_table(_PRETRAINING_NAMES)
+PRETRAINING_TO_OFFICIAL = _rename_table(
+    (ours, official) for official, ours in _PRETRAINING_NAMES)
 
 
 def _renamed(key: str, table: Tuple[Tuple[str, str], ...]) -> Optional[str]:

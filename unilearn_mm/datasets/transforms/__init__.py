@@ -1,5 +1,13 @@
 """Transforms, registered in MMAction2's TRANSFORMS."""
 
+from .cropping import FixedCrop
 from .loading import DecodeClip, OpenClip
+from .rand_augment import ClipRandAugment
+from .repeat import RepeatAugment
+from .resize import AntialiasResize
+from .sampling import LinspaceFrames, WindowFrames
 
-__all__ = ['DecodeClip', 'OpenClip']
+__all__ = [
+    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'FixedCrop', 'LinspaceFrames', 'OpenClip',
+    'RepeatAugment', 'WindowFrames'
+]

@@ -1,116 +1,16 @@
-"""Open and decode a clip: a video file, a folder of frames, or an image (a one-frame clip).
+"""Open and decode a clip: a video file, a folder of frames, a packed clip, or an image (a
+one-frame clip).
 
-Both transforms serve all three, so that stock MMAction2 samplers and augmentations can stand
+Both transforms serve all of them, so that stock MMAction2 samplers and augmentations can stand
 between and after them: ``OpenClip -> SampleFrames -> DecodeClip -> ...``.
 """
 
-import os
-import re
-from typing import List, Protocol, Sequence
-
-import cv2
-import decord
 import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
-
-
-class MediaReadError(RuntimeError):
-    """A media file cannot be read; the message names it."""
-
-
-class ClipReader(Protocol):
-    """Random access to the frames of one clip."""
-
-    def __len__(self) -> int:
-        """Number of frames."""
-
-    def read(self, indices: Sequence[int]) -> List[np.ndarray]:
-        """Frames at the (increasing) indices, each (H, W, 3) uint8 RGB."""
-
-
-class VideoReader:
-    """Frames of a video file, through decord.
-
-    Raises:
-        MediaReadError: If the file cannot be opened or a frame cannot be decoded.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        try:
-            # one thread: the data loader's workers are the parallelism
-            self.reader = decord.VideoReader(path, num_threads=1)
-        except (decord.DECORDError, RuntimeError) as error:
-            raise MediaReadError(f'{path}: cannot be opened as a video (truncated or not a video '
-                                 f'file?): {_first_line(error)}') from error
-        if len(self.reader) == 0:
-            raise MediaReadError(f'{path}: the video has no frames')
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def read(self, indices: Sequence[int]) -> List[np.ndarray]:
-        """See :class:`ClipReader`."""
-        try:
-            return list(self.reader.get_batch(list(indices)).asnumpy())
-        except (decord.DECORDError, RuntimeError, IndexError) as error:
-            raise MediaReadError(f'{self.path}: frames {list(indices)} of {len(self)} cannot be '
-                                 f'decoded: {_first_line(error)}') from error
-
-
-class ImageFilesReader:
-    """Frames that are image files, through OpenCV.
-
-    Args:
-        paths (Sequence[str]): One file per frame, in temporal order.
-
-    Raises:
-        MediaReadError: If a file is missing or is not an image.
-    """
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, indices: Sequence[int]) -> List[np.ndarray]:
-        """See :class:`ClipReader`."""
-        return [self._read_one(self.paths[index]) for index in indices]
-
-    @staticmethod
-    def _read_one(path: str) -> np.ndarray:
-        if not os.path.isfile(path):
-            raise MediaReadError(f'{path}: the image file does not exist')
-        image = cv2.imread(path, cv2.IMREAD_COLOR)
-        if image is None:
-            raise MediaReadError(f'{path}: cannot be decoded as an image')
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def list_frames(folder: str) -> List[str]:
-    """Image files of a folder in natural order (``2.jpg`` before ``10.jpg``).
-
-    Raises:
-        MediaReadError: If the folder holds no image file.
-    """
-    names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
-    if not names:
-        raise MediaReadError(f'{folder}: the frame folder holds no image '
-                             f'({", ".join(IMAGE_SUFFIXES)})')
-    return [os.path.join(folder, name) for name in sorted(names, key=_natural_key)]
-
-
-def _natural_key(name: str) -> list:
-    # split at digit runs: the odd places of the list are the numbers
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+from ..readers import (DECODERS, PACKED_SUFFIX, ClipReader, ImageFilesReader, MediaReadError,
+                       PackedReader, list_frames)
 
 
 @TRANSFORMS.register_module()
@@ -120,23 +20,40 @@ class OpenClip(BaseTransform):
     Required keys: ``media`` and one of ``frame_dir`` (a folder of frames) or ``filename``.
     Added keys: ``clip_reader``, ``total_frames`` (1 for an image), ``start_index`` (0).
 
+    Args:
+        decoder (str): What decodes video files: 'decord', 'pyav' or 'torchcodec'.
+        frame_order (str): Order of the files in a frame folder, 'natural' or 'lexicographic'.
+
     Raises:
+        ValueError: If an argument is unknown.
         MediaReadError: If the file or folder cannot be read.
     """
 
+    def __init__(self, decoder: str = 'decord', frame_order: str = 'natural') -> None:
+        if decoder not in DECODERS:
+            raise ValueError(f'decoder must be one of {list(DECODERS)}, found {decoder!r}')
+        if frame_order not in ('natural', 'lexicographic'):
+            raise ValueError("frame_order must be 'natural' or 'lexicographic', found "
+                             f'{frame_order!r}')
+        self.decoder = decoder
+        self.frame_order = frame_order
+
     def transform(self, results: dict) -> dict:
         """Add the reader to the sample dict."""
-        reader: ClipReader
-        if 'frame_dir' in results:
-            reader = ImageFilesReader(list_frames(results['frame_dir']))
-        elif results['media'] == 'image':
-            reader = ImageFilesReader([results['filename']])
-        else:
-            reader = VideoReader(results['filename'])
+        reader = self._reader(results)
         results['clip_reader'] = reader
         results['total_frames'] = len(reader)
         results['start_index'] = 0
         return results
+
+    def _reader(self, results: dict) -> ClipReader:
+        if 'frame_dir' in results:
+            return ImageFilesReader(list_frames(results['frame_dir'], self.frame_order))
+        if results['media'] == 'image':
+            return ImageFilesReader([results['filename']])
+        if results['filename'].endswith(PACKED_SUFFIX):
+            return PackedReader(results['filename'])
+        return DECODERS[self.decoder](results['filename'])
 
 
 @TRANSFORMS.register_module()
@@ -157,7 +74,10 @@ class DecodeClip(BaseTransform):
         shapes = {frame.shape[:2] for frame in frames}
         if len(shapes) != 1:
             raise MediaReadError(f'{results["path"]}: frames of different sizes {sorted(shapes)}')
-        # a copy per use: some stock transforms write into the frames
-        results['imgs'] = [frames[i].copy() for i in inverse]
+        # a copy for each further use: some stock transforms write into the frames
+        _, first_use = np.unique(inverse, return_index=True)
+        first_use = set(first_use.tolist())
+        results['imgs'] = [frames[i] if place in first_use else frames[i].copy()
+                           for place, i in enumerate(inverse)]
         results['original_shape'] = results['img_shape'] = frames[0].shape[:2]
         return results

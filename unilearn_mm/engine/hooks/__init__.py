@@ -2,6 +2,7 @@
 
 from .checkpoint_check import CheckpointCheckHook
 from .prediction_file import PredictionFileHook
+from .read_failures import ReadFailureHook
 from .routing import RoutingHook
 
-__all__ = ['CheckpointCheckHook', 'PredictionFileHook', 'RoutingHook']
+__all__ = ['CheckpointCheckHook', 'PredictionFileHook', 'ReadFailureHook', 'RoutingHook']

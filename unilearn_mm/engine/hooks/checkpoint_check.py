@@ -1,20 +1,12 @@
 """Adopt checkpoints of other projects, and refuse one that does not fit the model."""
 
-from logging import Logger
-from typing import Dict, List, Tuple
-
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
-from torch import Tensor
 
-from unilearn_mm.models.checkpoint_layouts import (LayoutError, detect_layout, shown, to_ours,
-                                                   unwrap)
-
-
-class CheckpointMismatchError(RuntimeError):
-    """A checkpoint and the model do not belong together."""
+from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError, adopt, compare_state
+from unilearn_mm.models.checkpoint_layouts import shown
 
 
 @HOOKS.register_module()
@@ -50,7 +42,7 @@ class CheckpointCheckHook(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
-        adopt(checkpoint, name, runner.logger)
+        adopt(checkpoint, name, with_decoder=hasattr(model, 'neck'), logger=runner.logger)
         source = checkpoint.get('state_dict', checkpoint)
         wrong, missing, share = compare_state(source, dict(model.named_parameters()))
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
@@ -77,48 +69,3 @@ class CheckpointCheckHook(Hook):
             f'{name}: {share:.1%} of the model\'s parameters are loaded. Not in the file, so '
             f'trained from their initial values: {shown(missing)}. In the file, but not in the '
             f'model: {shown(strangers)}')
-
-
-def adopt(checkpoint: dict, name: str, logger: Logger) -> None:
-    """Replace the tensors of a known foreign layout by ours, in place; leave others alone.
-
-    Args:
-        checkpoint (dict): A loaded checkpoint.
-        name (str): Its file, for messages.
-        logger (Logger): Gets a line on what was converted.
-
-    Raises:
-        CheckpointMismatchError: If it holds what its layout does not declare.
-    """
-    try:
-        layout = detect_layout(unwrap(checkpoint))
-    except LayoutError:
-        return  # the state dict of another model, which the comparison judges
-    if layout != 'ours':
-        try:
-            conversion = to_ours(checkpoint)
-        except LayoutError as error:
-            raise CheckpointMismatchError(f'{name}: {error}') from error
-        checkpoint['state_dict'] = conversion.state
-        logger.info(f'{name} converted: {conversion.summary()}')
-
-
-def compare_state(source: Dict[str, Tensor],
-                  parameters: Dict[str, Tensor]) -> Tuple[Dict[str, tuple], List[str], float]:
-    """How well a state dict fits parameters.
-
-    Args:
-        source (dict[str, Tensor]): State dict of a checkpoint; a prefix ``module.`` is ignored.
-        parameters (dict[str, Tensor]): Named parameters of a model.
-
-    Returns:
-        tuple: Keys of unequal shape with (checkpoint shape, model shape); keys of the model that
-        the state dict lacks; share of the model's elements that it holds in equal shape.
-    """
-    source = {key.removeprefix('module.'): value for key, value in source.items()}
-    missing = [key for key in parameters if key not in source]
-    wrong = {key: (source[key].shape, parameter.shape) for key, parameter in parameters.items()
-             if key in source and source[key].shape != parameter.shape}
-    covered = sum(parameter.numel() for key, parameter in parameters.items()
-                  if key in source and key not in wrong)
-    return wrong, missing, covered / sum(p.numel() for p in parameters.values())

@@ -1,19 +1,24 @@
 """Vision transformer with a mixture of adapter experts, for clips and images alike."""
 
 import inspect
-from typing import Dict, Optional, Sequence, Tuple, Union
+from contextlib import contextmanager
+from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
-from mmaction.models.backbones.vit_mae import Block, VisionTransformer
+from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import MODELS
+from mmaction.utils import OptSampleList
+from mmengine.logging import MMLogger
 from mmengine.model import ModuleList
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..layers.attention import SDPAttention
-from ..layers.moae import PRESETS, MoAE, MoAEReport
-from ..layers.patches import patchify
+from ..checkpoint_fit import load_backbone
+from ..layers.blocks import MoAEBlock
+from ..layers.moae import PRESETS, MoAEReport
+from ..layers.patches import patchify, take
 from ..layers.positions import positions_for
 
 # official code, s4d/videomae.py:741-763
@@ -30,59 +35,6 @@ STOCK_ARGUMENTS = set(inspect.signature(VisionTransformer.__init__).parameters) 
 
 class InputSizeError(ValueError):
     """The size of a clip does not fit the patches."""
-
-
-class MoAEBlock(Block):
-    """Pre-norm block: ``x + Attn(LN1 x)``, then ``x + DropPath(MLP(u) + MoAE(u))``, u = LN2 x.
-
-    The dense MLP stays; the experts are added beside it (official code, s4d/videomae.py:327-372).
-    Parameter names are those of MMAction2's Block; the experts live under ``moae``.
-
-    Args:
-        moae (dict, optional): Arguments of :class:`MoAE`; None makes a dense block.
-        embed_dims (int), num_heads (int), attn_drop_rate (float), and others: see ``Block``.
-    """
-
-    def __init__(self,
-                 embed_dims: int,
-                 num_heads: int,
-                 moae: Optional[dict] = None,
-                 qkv_bias: bool = True,
-                 qk_scale: Optional[float] = None,
-                 attn_drop_rate: float = 0.,
-                 drop_rate: float = 0.,
-                 **kwargs) -> None:
-        super().__init__(embed_dims, num_heads, drop_rate=drop_rate, **kwargs)
-        self.attn = SDPAttention(
-            embed_dims,
-            num_heads,
-            qkv_bias=qkv_bias,
-            qk_scale=qk_scale,
-            attn_drop_rate=attn_drop_rate,
-            drop_rate=drop_rate)
-        self.moae = MoAE(embed_dims, **moae) if moae is not None else None
-
-    def forward(self, x: Tensor) -> Tuple[Tensor, Optional[MoAEReport]]:
-        """Transform tokens.
-
-        Args:
-            x (Tensor): (B, N, C).
-
-        Returns:
-            tuple: Tokens (B, N, C), and the report of the experts (None in a dense block).
-        """
-        attended = self.attn(self.norm1(x))
-        x = x + self.drop_path(self._scaled(attended, 'gamma_1'))
-        normed = self.norm2(x)
-        branch, report = self.mlp(normed), None
-        if self.moae is not None:
-            mixed, report = self.moae(normed)
-            branch = branch + mixed
-        return x + self.drop_path(self._scaled(branch, 'gamma_2')), report
-
-    def _scaled(self, branch: Tensor, gamma: str) -> Tensor:
-        # LayerScale; Block has the parameters only with init_values > 0
-        return getattr(self, gamma) * branch if hasattr(self, gamma) else branch
 
 
 @MODELS.register_module()
@@ -116,7 +68,10 @@ class VisionTransformerMoAE(VisionTransformer):
         compile_blocks (bool): Whether each block is compiled by ``torch.compile``. MMEngine's
             ``compile`` takes the whole training step, which costs minutes.
         return_feat_map (bool): Whether ``forward`` returns the feature map.
-        kwargs: Further arguments of MMAction2's ``VisionTransformer``.
+        kwargs: Further arguments of MMAction2's ``VisionTransformer``. ``init_cfg`` may be
+            ``dict(type='Pretrained', checkpoint=FILE)``: a checkpoint of a recognizer or a
+            pre-training, ours or of a layout that ``checkpoint_layouts`` knows; what it lacks
+            gets the usual initial values.
 
     Raises:
         TypeError: If an argument is unknown.
@@ -195,6 +150,23 @@ class VisionTransformerMoAE(VisionTransformer):
             for block in self.blocks:
                 block.compile()
 
+    def init_weights(self) -> None:
+        """Set the initial values, or load those of ``init_cfg=dict(type='Pretrained', ...)``.
+
+        Raises:
+            CheckpointMismatchError: If the checkpoint does not fit.
+        """
+        pretrained = self.init_cfg
+        if not isinstance(pretrained, dict) or pretrained.get('type') != 'Pretrained':
+            super().init_weights()
+            return
+        self.init_cfg = inspect.signature(VisionTransformer.__init__).parameters['init_cfg'].default
+        super().init_weights()
+        self.init_cfg = pretrained
+        name = pretrained['checkpoint']
+        load_backbone(self, CheckpointLoader.load_checkpoint(name, map_location='cpu'), name,
+                      MMLogger.get_current_instance())
+
     def forward_tokens(self, x: Tensor, keep: Optional[Tensor] = None) -> Tuple[Tensor, Dict]:
         """Tokens after the last block, and what the experts report.
 
@@ -212,12 +184,13 @@ class VisionTransformerMoAE(VisionTransformer):
         Raises:
             InputSizeError: If H or W is no multiple of the patch size or T of the tubelet size.
         """
-        x, grid, is_image = self._fill_tubelet(x)
+        grid, is_image = self.token_grid(x)
+        x = self._fill_tubelet(x)
         positions = positions_for(self.pos_embed, self.table_grid, grid, is_image)
         patches = patchify(x, self.tubelet_size, self.patch_size)
         if keep is not None:
-            patches = _take(patches, keep)
-            positions = _take(positions.expand(len(x), -1, -1), keep)
+            patches = take(patches, keep)
+            positions = take(positions.expand(len(x), -1, -1), keep)
         projection = self.patch_embed.projection  # a Conv3d whose stride is its kernel
         x = F.linear(patches, projection.weight.flatten(1), projection.bias)
         x = self.pos_drop(x + positions)
@@ -250,29 +223,48 @@ class VisionTransformerMoAE(VisionTransformer):
         height, width = (size // self.patch_size for size in x.shape[-2:])
         return tokens.transpose(1, 2).reshape(len(x), self.embed_dims, -1, height, width)
 
-    def _fill_tubelet(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int, int], bool]:
-        """Clip whose frames fill whole tubelets, its token grid, and whether it is an image."""
-        if x.dim() == 4:
-            x = x.unsqueeze(2)
-        frames, height, width = x.shape[2:]
+    def token_grid(self, x: Tensor) -> Tuple[Tuple[int, int, int], bool]:
+        """Grid (T', H', W') of the tokens of an input, and whether it is an image.
+
+        Args:
+            x (Tensor): As in :meth:`forward_tokens`.
+
+        Raises:
+            InputSizeError: If H or W is no multiple of the patch size or T of the tubelet size.
+        """
+        frames = 1 if x.dim() == 4 else x.shape[2]
+        height, width = x.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise InputSizeError(f'frames of {height} x {width} pixels are not divisible into '
                                  f'patches of {self.patch_size}; resize or crop them in the '
                                  'pipeline')
         is_image = frames == 1
-        if is_image:
-            frames = self.tubelet_size
-            x = x.expand(-1, -1, frames, -1, -1)
-        if frames % self.tubelet_size:
+        if not is_image and frames % self.tubelet_size:
             raise InputSizeError(f'a clip of {frames} frames is not divisible into tubelets of '
                                  f'{self.tubelet_size} frames; change clip_len in the pipeline')
-        grid = (frames // self.tubelet_size, height // self.patch_size, width // self.patch_size)
-        return x, grid, is_image
+        slots = 1 if is_image else frames // self.tubelet_size
+        return (slots, height // self.patch_size, width // self.patch_size), is_image
+
+    def _fill_tubelet(self, x: Tensor) -> Tensor:
+        """(N, 3, T, H, W) of an input, a single frame repeated to fill the tubelet."""
+        if x.dim() == 4:
+            x = x.unsqueeze(2)
+        return x.expand(-1, -1, self.tubelet_size, -1, -1) if x.shape[2] == 1 else x
 
 
-def _take(tokens: Tensor, index: Tensor) -> Tensor:
-    """Rows (N, K, C) of tokens (N, L, C) at indices (N, K)."""
-    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+@contextmanager
+def naming_files(data_samples: OptSampleList) -> Iterator[None]:
+    """Within the block, an ``InputSizeError`` gets the files of the samples.
+
+    Args:
+        data_samples (list[ActionDataSample], optional): Samples with the metainfo ``path``.
+    """
+    try:
+        yield
+    except InputSizeError as error:
+        paths = [sample.get('path') for sample in data_samples or []]
+        files = f' (batch: {", ".join(map(str, paths))})' if any(paths) else ''
+        raise InputSizeError(f'{error}{files}') from None
 
 
 def _summary(reports: Sequence[MoAEReport]) -> Dict[str, Tensor]:

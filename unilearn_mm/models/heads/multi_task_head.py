@@ -91,7 +91,8 @@ class MultiTaskHead(BaseHead):
             dict: ``loss_cls_<task>``, and ``acc_<task>`` (top-1, in [0, 1]) for hard labels.
 
         Raises:
-            ValueError: If the samples have several tasks.
+            ValueError: If the samples have several tasks, or soft labels another number of
+                classes than the head.
             KeyError: If the head does not have their task.
         """
         task = self.task_of(data_samples)
@@ -100,6 +101,10 @@ class MultiTaskHead(BaseHead):
         hard = not labels.is_floating_point()
         if hard:
             labels = labels.flatten()
+        elif labels.shape != logits.shape:
+            raise ValueError(f'soft labels of {labels.shape[1]} classes, but the head has '
+                             f'{logits.shape[1]} for task {task!r}; make num_classes of the head '
+                             'that of the data set')
         losses = {
             f'loss_cls_{task}':
             F.cross_entropy(logits, labels, label_smoothing=self.label_smooth_eps)

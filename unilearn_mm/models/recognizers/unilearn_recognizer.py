@@ -7,7 +7,7 @@ from mmaction.registry import MODELS
 from mmaction.utils import ForwardResults, OptSampleList, SampleList
 from torch import Tensor
 
-from ..backbones.vit_moae import InputSizeError
+from ..backbones.vit_moae import naming_files
 
 
 @MODELS.register_module()
@@ -48,12 +48,5 @@ class UniLearnRecognizer(Recognizer3D):
                 mode: str = 'tensor',
                 **kwargs) -> ForwardResults:
         """See ``BaseRecognizer.forward``; an input of wrong size is reported with its files."""
-        try:
+        with naming_files(data_samples):
             return super().forward(inputs, data_samples, mode, **kwargs)
-        except InputSizeError as error:
-            raise InputSizeError(f'{error}{_files_of(data_samples)}') from None
-
-
-def _files_of(data_samples: Optional[SampleList]) -> str:
-    paths = [sample.get('path') for sample in data_samples or []]
-    return f' (batch: {", ".join(map(str, paths))})' if any(paths) else ''

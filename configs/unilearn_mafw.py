@@ -1,0 +1,99 @@
+# UniLearn fine-tuned jointly on MAFW (video) and AffectNet-7 (images), arXiv 2409.06154.
+#
+#   FOLD=3 bash tools/dist_train.sh configs/unilearn_mafw.py 2 --amp
+#
+# The fold (1..5, default 1) selects the lists and the work directory.
+#
+# Not here yet: the 2 x 2 test views of the paper (one view, the middle of the clip, is tested) and
+# published pre-training weights; set load_from to a checkpoint of your own.
+_base_ = [
+    '_base_/finetune_transforms.py', '_base_/unilearn_vit_base.py', '_base_/finetune_100e.py'
+]
+
+fold = '{{$FOLD:1}}'
+work_dir = f'work_dirs/unilearn_mafw/fold_{fold}'
+
+# MAFW: data/MAFW/frames_crop_align_224/00025/*.png and the splits of the 11 single classes
+mafw_root = 'data/MAFW'
+mafw_lists = 'anno/single/no_caption/set_{fold}/{split}.csv'
+mafw_media = dict(media='frames_crop_align_224')
+# AffectNet-7: 224 x 224 aligned faces and the lists of the official repository
+affectnet_root = 'data/AffectNetdataset'
+affectnet_lists = '{split}_affectnet7_2w.txt'
+affectnet_media = dict(media='Manually_Annotated_Images')
+
+model = dict(cls_head=dict(num_classes=dict(mafw=11, affectnet7=7)))
+
+# 16 frames, 4 apart
+video_train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='LinspaceFrames', clip_len=16, frame_interval=4),
+    *_base_.video_train_transforms
+]
+video_test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='WindowFrames', clip_len=16, frame_interval=4),
+    *_base_.video_test_transforms
+]
+
+train_dataloader = dict(
+    batch_size=16,  # clips on each GPU; --auto-scale-lr reads it
+    num_workers=8,
+    persistent_workers=True,
+    timeout=300,  # seconds; a file that hangs the decoder ends the run with its name
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(
+        type='MixedMediaBatchSampler',
+        batch_sizes=dict(affectnet7=32),
+        rates=dict(mafw=1., affectnet7=0.5),  # half of the image batches in each epoch
+        balanced=['affectnet7']),  # its classes are drawn equally often
+    dataset=dict(
+        type='MixedMediaDataset',
+        on_unreadable='replace',  # counted, named and bounded by ReadFailureHook
+        datasets=[
+            dict(
+                type='ExpressionVideoDataset',
+                task='mafw',
+                data_root=mafw_root,
+                ann_file=mafw_lists.format(split='train', fold=fold),
+                data_prefix=mafw_media,
+                pipeline=video_train_pipeline),
+            dict(
+                type='ExpressionImageDataset',
+                task='affectnet7',
+                data_root=affectnet_root,
+                ann_file=affectnet_lists.format(split='train'),
+                data_prefix=affectnet_media,
+                pipeline=_base_.image_train_pipeline)
+        ]))
+val_dataloader = dict(
+    batch_size=24,
+    num_workers=8,
+    persistent_workers=True,
+    timeout=300,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
+    dataset=dict(
+        type='MixedMediaDataset',
+        datasets=[
+            dict(
+                type='ExpressionVideoDataset',
+                task='mafw',
+                data_root=mafw_root,
+                ann_file=mafw_lists.format(split='test', fold=fold),
+                data_prefix=mafw_media,
+                pipeline=video_test_pipeline,
+                test_mode=True),
+            dict(
+                type='ExpressionImageDataset',
+                task='affectnet7',
+                data_root=affectnet_root,
+                ann_file=affectnet_lists.format(split='test'),
+                data_prefix=affectnet_media,
+                pipeline=_base_.image_test_pipeline,
+                test_mode=True)
+        ]))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='WARUARMetric')
+test_evaluator = dict(type='WARUARMetric', prediction_file='predictions.csv')

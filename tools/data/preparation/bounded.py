@@ -1,0 +1,66 @@
+"""Run a function on many jobs in processes that are killed when one takes too long."""
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from concurrent.futures import TimeoutError as TooLong
+from typing import Any, Callable, Iterable, Iterator
+
+import cv2
+from pebble import ProcessExpired, ProcessPool
+
+JOBS_AHEAD = 32  # of each worker, so that none waits for the others
+
+
+class Stopped(str):
+    """Why a job has no result: it took too long, or its process died."""
+
+
+def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int,
+                time_limit: float) -> Iterator[Any]:
+    """Results of ``function(*job)`` in the order of the jobs.
+
+    A decoder can hang without letting go of the interpreter, or crash; only another process
+    outlives that. The worker is then replaced.
+
+    Args:
+        function (Callable): Of a module, so that processes can find it.
+        jobs (Iterable[tuple]): Arguments of each call.
+        workers (int): Number of processes.
+        time_limit (float): Seconds for one job.
+
+    Yields:
+        The result, or a :class:`Stopped` that says why there is none.
+    """
+    # forked workers start at once: importing the decoders takes seconds
+    context = multiprocessing.get_context('fork')
+    pool = ProcessPool(workers, initializer=_make_quiet, context=context)
+    waiting: deque = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.schedule(function, args=job, timeout=time_limit))
+            if len(waiting) > JOBS_AHEAD * workers:
+                yield _outcome(waiting.popleft(), time_limit)
+        while waiting:
+            yield _outcome(waiting.popleft(), time_limit)
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _outcome(future, time_limit: float) -> Any:
+    try:
+        return future.result()
+    except TooLong:
+        return Stopped(f'no result within {time_limit:g} s')
+    except ProcessExpired as error:
+        return Stopped(f'the decoder crashed (exit code {error.exitcode})')
+
+
+def _make_quiet() -> None:
+    """Decoders write their complaints to the terminal; here they are in the results."""
+    cv2.setNumThreads(0)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)

@@ -1,0 +1,165 @@
+"""Measure clips and images by decoding all of each: what cannot be used, and why."""
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Iterable, NamedTuple
+
+import av
+import cv2
+from PIL import Image
+from tqdm import tqdm
+
+from unilearn_mm.datasets.expression import locate_clip
+from unilearn_mm.datasets.readers import PACKED_SUFFIX, MediaReadError, list_frames
+from unilearn_mm.datasets.transforms.loading import OpenClip
+
+from .bounded import Stopped, run_bounded
+from .samples import VIDEO
+
+MISSING = 'missing'
+JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
+# parts of the decoders' messages that differ from run to run: times and addresses
+_VARYING = re.compile(r'\[\d\d:\d\d:\d\d\] |@ 0x[0-9a-f]+|0x[0-9a-f]{6,}')
+
+
+class Measured(NamedTuple):
+    """A clip or an image: its decodable frames, their size in pixels, and what is wrong ('')."""
+
+    num_frames: int
+    width: int
+    height: int
+    problem: str
+
+
+class Damaged(Exception):
+    """The file can be opened, but is not whole."""
+
+
+def locate(folder: Path, path: str, media: str) -> dict | None:
+    """Keys ``path`` and ``filename`` or ``frame_dir`` of a sample; None if it is missing."""
+    full = str(folder / path)
+    if media == VIDEO:
+        return locate_clip(full)
+    return dict(path=full, filename=full) if os.path.lexists(full) else None
+
+
+def screen(folder: Path, paths: Iterable[str], media: str, workers: int,
+           time_limit: float) -> dict[str, Measured]:
+    """Measure every path once, whatever the number of lists it occurs in.
+
+    Args:
+        folder (Path): Media folder.
+        paths (Iterable[str]): Paths relative to it.
+        media (str): 'video' or 'image'.
+        workers (int): Number of processes.
+        time_limit (float): Seconds for one clip or image.
+
+    Returns:
+        dict[str, Measured]: By path.
+    """
+    measured, jobs = {}, {}
+    for path in dict.fromkeys(paths):
+        location = locate(folder, path, media)
+        if location is None:
+            there = os.path.lexists(folder / path)
+            measured[path] = Measured(0, 0, 0, 'neither a file nor a folder' if there else MISSING)
+        else:
+            jobs[path] = (location, media)
+    results = run_bounded(measure, jobs.values(), workers, time_limit)
+    for result, path in tqdm(zip(results, jobs), desc='screening', total=len(jobs),
+                             unit='clip' if media == VIDEO else 'image'):
+        if isinstance(result, Stopped):
+            result = Measured(0, 0, 0, str(result))
+        measured[path] = result._replace(problem=_reproducible(result.problem, folder))
+    return measured
+
+
+def measure(location: dict, media: str) -> Measured:
+    """Decode a clip or an image to its end.
+
+    Args:
+        location (dict): ``path`` and ``filename`` or ``frame_dir``.
+        media (str): 'video' or 'image'.
+    """
+    sizes: dict[tuple[int, int], None] = {}
+    num_frames, problem = 0, ''
+    try:
+        _check_files(location, media)
+        reader = OpenClip().transform(dict(media=media, **location))['clip_reader']
+        stream = media == VIDEO and 'filename' in location and not location['path'].endswith(
+            PACKED_SUFFIX)
+        try:
+            for index in range(len(reader)):
+                sizes[reader.read([index])[0].shape[:2]] = None
+                num_frames += 1
+        except MediaReadError as error:
+            if not stream:
+                raise
+            # decord decodes ahead: where it stops differs from run to run
+            num_frames, sizes = _decodable_frames(location['path'])
+            raise Damaged(f'decord cannot decode it to its end; PyAV decodes {num_frames} of '
+                          f'{len(reader)} frames') from error
+        if stream:
+            _check_declared(location['path'], num_frames)
+        if len(sizes) > 1:
+            shown = ', '.join(f'{width} x {height}' for height, width in sorted(sizes)[:4])
+            raise Damaged(f'frames of different sizes: {shown}')
+    except (Damaged, MediaReadError) as error:
+        problem = str(error)
+    except Exception as error:  # whatever a decoder raises, the file cannot be used
+        problem = f'{type(error).__name__}: {error}'
+    height, width = next(iter(sizes), (0, 0))
+    return Measured(num_frames, width, height, problem)
+
+
+def _check_files(location: dict, media: str) -> None:
+    folder = 'frame_dir' in location
+    for path in list_frames(location['path']) if folder else [location['path']]:
+        try:
+            with open(path, 'rb') as file:
+                start = file.read(2)
+                file.seek(-min(2, os.path.getsize(path)), os.SEEK_END)
+                end = file.read(2)
+        except OSError as error:
+            raise Damaged(f'{path}: {error.strerror}') from error
+        if not start:
+            raise Damaged(f'{path}: empty file (0 bytes)')
+        if start == JPEG_START and end != JPEG_END:
+            _check_whole(path)
+    if media == VIDEO and not folder and cv2.haveImageReader(location['path']):
+        raise Damaged('the file is an image with the suffix of a video')
+
+
+def _check_whole(path: str) -> None:
+    """OpenCV fills the missing part of a truncated JPEG with grey; Pillow tells."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError as error:
+        raise Damaged(f'{path}: damaged JPEG: {error}') from error
+
+
+def _decodable_frames(path: str) -> tuple[int, dict[tuple[int, int], None]]:
+    """Number of frames before the first that PyAV cannot decode, and their (height, width)."""
+    num_frames, sizes = 0, {}
+    with av.open(path) as container:
+        try:
+            for frame in container.decode(video=0):
+                sizes[frame.height, frame.width] = None
+                num_frames += 1
+        except av.FFmpegError:
+            pass  # the frames up to here are the answer
+    return num_frames, sizes
+
+
+def _check_declared(path: str, num_frames: int) -> None:
+    with av.open(path) as container:
+        declared = container.streams.video[0].frames  # 0 where the container does not say
+    if declared not in (0, num_frames):
+        raise Damaged(f'the header declares {declared} frames, {num_frames} can be decoded')
+
+
+def _reproducible(problem: str, folder: Path) -> str:
+    return _VARYING.sub('', problem.replace(f'{folder}{os.sep}', ''))

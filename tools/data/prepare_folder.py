@@ -1,0 +1,69 @@
+"""Check the videos and images of any folder and write lists of them.
+
+    python tools/data/prepare_folder.py --root my_data                           # no labels
+    python tools/data/prepare_folder.py --root my_data --label-from-folder dfew
+
+All video files (mp4, avi, mov, mkv, webm) below ROOT/MEDIA go to videos.csv, all image files
+(jpg, jpeg, png, bmp) to images.csv; MEDIA is ROOT itself unless given. With --label-from-folder
+the folder in which a file lies names its class: a class of that task, or a word such as Happy.
+Files of other types are left out and counted. A folder of frames is not one clip here: the images
+in it are images. Written: videos.csv, images.csv, .manifest.json and .samples.csv.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from preparation.command_line import build_parser, run
+from preparation.official import class_of_word
+from preparation.samples import IMAGE, UNLABELLED, VIDEO, PrepareError, Sample, SampleList
+from tqdm import tqdm
+
+from unilearn_mm.datasets.expression import VIDEO_SUFFIXES
+from unilearn_mm.datasets.label_spaces import LABEL_SPACES
+from unilearn_mm.datasets.readers import IMAGE_SUFFIXES
+
+MEDIA = {**dict.fromkeys(VIDEO_SUFFIXES, VIDEO), **dict.fromkeys(IMAGE_SUFFIXES, IMAGE)}
+
+
+def read_lists(arguments) -> list[SampleList]:
+    """One list of videos and one of images, as far as there are some.
+
+    Raises:
+        PrepareError: If there is neither, or a folder names no class.
+    """
+    folder = arguments.root / (arguments.media or '.')
+    out = (arguments.out or arguments.root / 'prepared').resolve()
+    task = arguments.label_from_folder or UNLABELLED
+    parts: dict[str, list[Sample]] = {VIDEO: [], IMAGE: []}
+    left_out: Counter = Counter()
+    for above, folders, files in tqdm(os.walk(folder), desc='listing', unit='folder'):
+        folders[:] = sorted(name for name in folders if Path(above, name).resolve() != out)
+        for name in sorted(files):
+            path = Path(above, name).relative_to(folder)
+            media = MEDIA.get(path.suffix.lower())
+            if media is None:
+                left_out[path.suffix.lower() or 'no suffix'] += 1
+                continue
+            label = class_of_word(Path(above).name, task, str(path)) if task != UNLABELLED else ''
+            parts[media].append(Sample(path.as_posix(), path.as_posix(), label))
+    if not any(parts.values()):
+        raise PrepareError(f'{folder}: no file with a suffix of {", ".join(MEDIA)} there.')
+    return [SampleList(f'{media}s', task, 'all', media, arguments.media or '.', samples,
+                       left_out=dict(sorted(left_out.items())))
+            for media, samples in parts.items() if samples]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; see ``command_line.run`` for the exit code."""
+    parser = build_parser(__doc__, root=None)
+    parser.add_argument('--label-from-folder', metavar='TASK',
+                        choices=[task for task, classes in LABEL_SPACES.items() if classes],
+                        help='label space of the folder names')
+    return run(parser.parse_args(argv), read_lists)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

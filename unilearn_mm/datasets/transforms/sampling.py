@@ -1,0 +1,118 @@
+"""Which frames of a clip the model sees, by the formulas of the official code.
+
+The plain random window at a fixed stride (VoxCeleb2 pre-training, S4D,
+pretrain/omnivision/data/path_dataset.py) is MMAction2's
+``SampleFrames(clip_len, frame_interval, out_of_bound_opt='repeat_last')``.
+"""
+
+import numpy as np
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+
+
+def linspace_indices(total_frames: int, clip_len: int, frame_interval: int,
+                     end: int) -> np.ndarray:
+    """Training indices of the official fine-tuning (S4D, datasets/kinetics.py:582-597).
+
+    Let W be ``clip_len * frame_interval``. A clip of more than W frames gives ``clip_len`` evenly
+    spaced points over [end - W, end]: the step is W / (clip_len - 1), not ``frame_interval``. A
+    shorter one gives every ``frame_interval``-th frame or so, and then its last frame.
+
+    Args:
+        total_frames (int): Frames of the clip L, positive.
+        clip_len (int): Frames to return.
+        frame_interval (int): Frames between two of them, roughly.
+        end (int): One past the last frame that may be used, in [W, L); only for L > W.
+
+    Returns:
+        np.ndarray: (clip_len,) int64, non-decreasing, in [0, L).
+    """
+    window = clip_len * frame_interval
+    if total_frames <= window:
+        points = np.linspace(0, total_frames, total_frames // frame_interval)
+        points = np.pad(points, (0, clip_len - len(points)), constant_values=total_frames)
+        return points.clip(0, total_frames - 1).astype(np.int64)
+    points = np.linspace(end - window, end, clip_len)
+    return points.clip(end - window, end - 1).astype(np.int64)
+
+
+def window_indices(total_frames: int, clip_len: int, frame_interval: int,
+                   num_clips: int) -> np.ndarray:
+    """Test indices of the official fine-tuning (S4D, datasets/kinetics.py:543-580, 453-464).
+
+    Every ``frame_interval``-th frame is listed, the last of them repeated up to ``clip_len``; the
+    windows of ``clip_len`` entries are spread evenly from the begin of that list to its end. One
+    window lies in the middle (the official code divides by zero there).
+
+    Args:
+        total_frames (int): Frames of the clip L, positive.
+        clip_len (int): Frames of a window.
+        frame_interval (int): Frames between two of a window.
+        num_clips (int): Windows.
+
+    Returns:
+        np.ndarray: (num_clips, clip_len) int64, in [0, L).
+    """
+    strided = np.arange(0, total_frames, frame_interval)
+    strided = np.pad(strided, (0, max(clip_len - len(strided), 0)), mode='edge')
+    last_start = len(strided) - clip_len
+    starts = ([last_start // 2] if num_clips == 1 else
+              [window * last_start // (num_clips - 1) for window in range(num_clips)])
+    return np.stack([strided[start:start + clip_len] for start in starts])
+
+
+@TRANSFORMS.register_module()
+class LinspaceFrames(BaseTransform):
+    """A random window of a clip for training; see :func:`linspace_indices`.
+
+    Required keys: ``total_frames``, ``start_index``.
+    Added keys: ``frame_inds`` (clip_len,), ``clip_len``, ``frame_interval``, ``num_clips`` (1).
+
+    Args:
+        clip_len (int): Frames of the clip; 16 in the paper.
+        frame_interval (int): 4 for DFEW and MAFW, 1 for FERV39k.
+    """
+
+    def __init__(self, clip_len: int, frame_interval: int) -> None:
+        self.clip_len = clip_len
+        self.frame_interval = frame_interval
+
+    def transform(self, results: dict) -> dict:
+        """Add the frame indices to the sample dict."""
+        total_frames, window = results['total_frames'], self.clip_len * self.frame_interval
+        end = np.random.randint(window, total_frames) if total_frames > window else total_frames
+        indices = linspace_indices(total_frames, self.clip_len, self.frame_interval, end)
+        return _sampled(results, indices[None], self.frame_interval)
+
+
+@TRANSFORMS.register_module()
+class WindowFrames(BaseTransform):
+    """Fixed windows of a clip for validation and test; see :func:`window_indices`.
+
+    Required keys: ``total_frames``, ``start_index``.
+    Added keys: ``frame_inds`` (num_clips * clip_len,), ``clip_len``, ``frame_interval``,
+    ``num_clips``.
+
+    Args:
+        clip_len (int): Frames of a window; 16 in the paper.
+        frame_interval (int): 4 for DFEW and MAFW, 1 for FERV39k.
+        num_clips (int): Windows; 2 in the official test, 1 takes the one in the middle.
+    """
+
+    def __init__(self, clip_len: int, frame_interval: int, num_clips: int = 1) -> None:
+        self.clip_len = clip_len
+        self.frame_interval = frame_interval
+        self.num_clips = num_clips
+
+    def transform(self, results: dict) -> dict:
+        """Add the frame indices to the sample dict."""
+        indices = window_indices(results['total_frames'], self.clip_len, self.frame_interval,
+                                 self.num_clips)
+        return _sampled(results, indices, self.frame_interval)
+
+
+def _sampled(results: dict, indices: np.ndarray, frame_interval: int) -> dict:
+    results['frame_inds'] = indices.ravel() + results['start_index']
+    results['num_clips'], results['clip_len'] = indices.shape
+    results['frame_interval'] = frame_interval
+    return results

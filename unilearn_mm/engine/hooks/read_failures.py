@@ -1,0 +1,81 @@
+"""What could not be read during training: counted, named, bounded."""
+
+import os.path as osp
+from collections import Counter
+from typing import Optional
+
+import pandas as pd
+from mmaction.registry import HOOKS
+from mmengine.dist import all_gather_object, is_main_process
+from mmengine.hooks import Hook
+
+
+class TooManyUnreadableError(RuntimeError):
+    """More samples had to be replaced than a run may have."""
+
+
+@HOOKS.register_module()
+class ReadFailureHook(Hook):
+    """Report what ``MixedMediaDataset`` could not read, and stop a run that lacks too much.
+
+    At the end of an epoch with failures, ``read_failures.csv`` in the log directory of the run
+    names every file with the reason and how often it was read again or replaced on any rank, and
+    the log says how many samples were replaced.
+
+    Args:
+        max_share (float): Greatest share of an epoch's samples that may be replaced.
+
+    Raises:
+        TooManyUnreadableError: As soon as one rank has replaced more than this share of the
+            samples of its epoch.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, max_share: float = 0.01) -> None:
+        self.max_share = max_share
+        self.failures = Counter()  # of the whole run: (path, reason, outcome)
+
+    def before_train_epoch(self, runner) -> None:
+        """Count the samples of the epoch anew."""
+        self.steps = self.samples = self.replaced = 0
+        self.reported = sum(self.failures.values())
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch: Optional[dict] = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Count the failures of a batch."""
+        self.steps += 1
+        self.samples += len(data_batch['data_samples'])
+        for sample in data_batch['data_samples']:
+            failures = sample.get('read_failures', ())
+            self.failures.update(failures)
+            self.replaced += sum(outcome == 'replaced' for _, _, outcome in failures)
+        expected = self.samples / self.steps * len(runner.train_dataloader)
+        if self.replaced > self.max_share * expected:
+            report = self._write(runner, self.failures)
+            raise TooManyUnreadableError(
+                f'{self.replaced} samples of this epoch could not be read and were replaced: more '
+                f'than {self.max_share:.2%} of about {expected:.0f}. {report} names them; restore '
+                'the files, take them off the annotation list, or raise max_share of '
+                'ReadFailureHook')
+
+    def after_train_epoch(self, runner) -> None:
+        """Write the report of all ranks."""
+        ranks = all_gather_object((self.failures, self.replaced, self.reported))
+        failures = sum((rank[0] for rank in ranks), Counter())
+        replaced = sum(rank[1] for rank in ranks)
+        if sum(failures.values()) > sum(rank[2] for rank in ranks) and is_main_process():
+            report = self._write(runner, failures)
+            runner.logger.warning(f'{replaced} samples of this epoch could not be read and were '
+                                  f'replaced by others of their source; see {report}')
+
+    @staticmethod
+    def _write(runner, failures: Counter) -> str:
+        path = osp.join(runner.log_dir, 'read_failures.csv')
+        rows = [(*failure, times) for failure, times in sorted(failures.items())]
+        pd.DataFrame(rows, columns=['path', 'reason', 'outcome', 'times']).to_csv(
+            path, index=False)
+        return path

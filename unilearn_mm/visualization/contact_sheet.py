@@ -1,0 +1,61 @@
+"""A contact sheet: clips and images as rows of frames."""
+
+from typing import NamedTuple, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+MAX_FRAMES = 8
+INCHES = 1.35  # of a frame
+
+
+class SheetRow(NamedTuple):
+    """One clip or image.
+
+    Attributes:
+        frames (np.ndarray): (T, H, W, 3) uint8 RGB, T >= 1.
+        text (str): What stands above it; the lines stand beside each other above a clip.
+    """
+    frames: np.ndarray
+    text: str
+
+
+def contact_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
+    """Draw clips in rows of up to eight evenly spaced frames, images side by side.
+
+    Args:
+        rows (Sequence[SheetRow]): At least one, all with the same number of frames.
+        title (str): Heading.
+
+    Returns:
+        Figure: one axes per drawn frame, in reading order.
+
+    Raises:
+        ValueError: If there are no rows, or they differ in their number of frames.
+    """
+    lengths = {len(row.frames) for row in rows}
+    if len(lengths) != 1:
+        raise ValueError('a contact sheet needs rows of one length, found '
+                         f'{sorted(lengths) or "no rows"}')
+    (num_frames, ) = lengths
+    chosen = np.linspace(0, num_frames - 1, min(num_frames, MAX_FRAMES)).round().astype(int)
+    across = max(1, MAX_FRAMES // len(chosen))  # clips or images beside each other
+    down = -(-len(rows) // across)
+    texts = [row.text if num_frames == 1 else '   '.join(row.text.splitlines()) for row in rows]
+    lines = max(len(text.splitlines()) for text in texts)
+    fig = Figure(
+        figsize=(across * len(chosen) * INCHES, down * (INCHES + 0.2 + 0.13 * lines) + 0.5),
+        layout='constrained')
+    fig.suptitle(title, fontsize=11)
+    grid = fig.add_gridspec(down, across * len(chosen))
+    for place, (row, text) in enumerate(zip(rows, texts)):
+        for column, frame in enumerate(chosen):
+            ax = fig.add_subplot(
+                grid[place // across, place % across * len(chosen) + column])
+            ax.imshow(row.frames[frame])
+            ax.set(xticks=[], yticks=[])
+            if num_frames > 1:
+                ax.set_xlabel(f'frame {frame}', fontsize=6, labelpad=1)
+            if column == 0:
+                ax.set_title(text, fontsize=7, loc='left', pad=3)
+    return fig
