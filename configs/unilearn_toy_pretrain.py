@@ -135,3 +135,4 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 find_unused_parameters = False
+custom_hooks = [*_base_.custom_hooks, dict(type='ReconstructionHook')]  # pictures in vis_data/

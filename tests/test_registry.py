@@ -116,6 +116,7 @@ ELSEWHERE = dict(
     CheckpointCheckHook='engine/test_checkpoint_check.py',
     PredictionFileHook='test_runs.py',
     ReadFailureHook='engine/test_read_failures.py',
+    ReconstructionHook='test_pretraining.py',
     RoutingHook='engine/test_routing.py')
 
 

@@ -3,6 +3,10 @@
 from .checkpoint_check import CheckpointCheckHook
 from .prediction_file import PredictionFileHook
 from .read_failures import ReadFailureHook
+from .reconstruction import ReconstructionHook
 from .routing import RoutingHook
 
-__all__ = ['CheckpointCheckHook', 'PredictionFileHook', 'ReadFailureHook', 'RoutingHook']
+__all__ = [
+    'CheckpointCheckHook', 'PredictionFileHook', 'ReadFailureHook', 'ReconstructionHook',
+    'RoutingHook'
+]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..backbones.vit_moae import naming_files
 from ..layers.masking import random_masks, tube_masks
+from ..layers.patches import patchify, unpatchify
 
 
 @MODELS.register_module()
@@ -77,11 +78,10 @@ class DualModalMAE(BaseModel):
         with naming_files(data_samples):
             grid, is_image = self.backbone.token_grid(clips)
         if mode == 'predict':
-            keep, masked = self.masks(self._fixed_scores(data_samples, inputs.shape[1], grid,
-                                                         clips.device), grid, is_image)
+            scores = self._fixed_scores(data_samples, inputs.shape[1], grid)
         else:
             scores = torch.rand(len(clips), self._num_scores(grid), device=clips.device)
-            keep, masked = self.masks(scores, grid, is_image)
+        keep, masked = self.masks(scores.to(clips.device), grid, is_image)
         prediction, places, aux = self.reconstruct(clips, keep, masked)
         if mode == 'tensor':
             return prediction
@@ -132,6 +132,35 @@ class DualModalMAE(BaseModel):
         prediction, places = self.neck(tokens, keep, masked, grid, is_image)
         return prediction, places, aux
 
+    @torch.no_grad()
+    def pictures(self, inputs: Tensor, data_samples: SampleList) -> Tensor:
+        """What goes in, what is seen, and what is made of it.
+
+        Args:
+            inputs (Tensor): (N, views, 3, T, H, W), normalised; the first view is shown.
+            data_samples (list[ActionDataSample]): N samples, which choose the masks.
+
+        Returns:
+            Tensor: (3, N, 3, T, H, W) in [0, 1]: the original, masked patches in grey, and the
+            predicted patches among the visible ones. Predicted patches have the brightness and
+            contrast of the true ones, since the model predicts normalised patches.
+        """
+        clips = inputs[:, 0]
+        grid, is_image = self.backbone.token_grid(clips)
+        scores = self._fixed_scores(data_samples, 1, grid).to(clips.device)
+        keep, masked = self.masks(scores, grid, is_image)
+        prediction, places, _ = self.reconstruct(clips, keep, masked)
+        original = self.unnormalise(clips)
+        tubelet, patch = self.head.tubelet_size, self.head.patch_size
+        filled = original.expand(-1, -1, tubelet if is_image else -1, -1, -1)
+        patches = patchify(filled, tubelet, patch)
+        index = places.unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+        predicted = self.head.pixels(prediction.float(), original, places)
+        hidden = unpatchify(patches.scatter(1, index, 0.5), grid, tubelet, patch)
+        made = unpatchify(patches.scatter(1, index, predicted), grid, tubelet, patch)
+        frames = clips.shape[2]
+        return torch.stack([original, hidden[:, :, :frames], made[:, :, :frames]]).clamp(0, 1)
+
     def unnormalise(self, clips: Tensor) -> Tensor:
         """Pixels in [0, 1] of normalised clips (N, 3, T, H, W)."""
         preprocessor = self.data_preprocessor
@@ -141,14 +170,14 @@ class DualModalMAE(BaseModel):
         frames, height, width = grid
         return height * width * (1 if self.tube_masking else frames)
 
-    def _fixed_scores(self, data_samples: SampleList, views: int, grid: Tuple[int, int, int],
-                      device: torch.device) -> Tensor:
+    def _fixed_scores(self, data_samples: SampleList, views: int,
+                      grid: Tuple[int, int, int]) -> Tensor:
         """Scores that depend on each sample's draw alone, so that evaluations can be compared."""
         scores: List[Tensor] = []
         for sample in data_samples:
             generator = torch.Generator().manual_seed(sample.get('draw_seed', 0))
             scores.append(torch.rand(views, self._num_scores(grid), generator=generator))
-        return torch.cat(scores).to(device)
+        return torch.cat(scores)
 
 
 def _source(data_samples: SampleList) -> str:
