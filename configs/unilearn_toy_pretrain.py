@@ -7,7 +7,7 @@ _base_ = ['_base_/default_runtime.py']
 
 work_dir = 'work_dirs/unilearn_toy_pretrain'
 data_root = '{{$TOY_DATA:data/toy}}'  # TOY_DATA=... reads another toy set
-max_epochs = 8
+max_epochs = 6
 clip_len = 8
 size = 64  # pixels; the faces have 96
 
@@ -40,7 +40,7 @@ model = dict(
         table_grid=(4, 8, 8)),
     head=dict(type='PixelReconstructionHead', patch_size=8, tubelet_size=2),
     # the paper's 0.90 and 0.95 would leave 6 of 64 and 12 of 256 patches
-    mask_ratio=dict(image=0.6, video=0.8))
+    mask_ratio=dict(image=0.5, video=0.7))
 
 views = [
     dict(type='RandomResizedCrop', area_range=(0.7, 1.0)),
@@ -87,13 +87,13 @@ toy_image = dict(
     data_prefix=dict(media='images'))
 
 train_dataloader = dict(
-    batch_size=16,  # clips, 32 samples
+    batch_size=6,  # clips, 12 samples
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(
         type='MixedMediaBatchSampler',
-        batch_sizes=dict(toy_image=128),
+        batch_sizes=dict(toy_image=48),
         rates=dict(toy_video=1., toy_image=1.)),
     dataset=dict(
         type='MixedMediaDataset',
@@ -120,7 +120,7 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+auto_scale_lr = dict(enable=False, base_batch_size=6)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=1, convert_to_iter_based=True),
     dict(
