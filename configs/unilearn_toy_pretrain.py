@@ -7,7 +7,7 @@ _base_ = ['_base_/default_runtime.py']
 
 work_dir = 'work_dirs/unilearn_toy_pretrain'
 data_root = '{{$TOY_DATA:data/toy}}'  # TOY_DATA=... reads another toy set
-max_epochs = 6
+max_epochs = 5
 clip_len = 8
 size = 64  # pixels; the faces have 96
 
@@ -94,7 +94,7 @@ train_dataloader = dict(
     batch_sampler=dict(
         type='MixedMediaBatchSampler',
         batch_sizes=dict(toy_image=48),
-        rates=dict(toy_video=1., toy_image=1.)),
+        rates=dict(toy_video=2., toy_image=1.)),
     dataset=dict(
         type='MixedMediaDataset',
         datasets=[  # the labels are not used
@@ -118,20 +118,15 @@ val_evaluator = dict(type='ReconstructionMetric')  # predicting zero costs about
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
 auto_scale_lr = dict(enable=False, base_batch_size=6)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, end=1, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=80),
     dict(
-        type='CosineAnnealingLR',
-        eta_min_ratio=0.01,
-        begin=1,
-        end=max_epochs,
-        T_max=max_epochs - 1,
-        convert_to_iter_based=True)
+        type='CosineAnnealingLR', eta_min_ratio=0.01, T_max=max_epochs, convert_to_iter_based=True)
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 find_unused_parameters = False
