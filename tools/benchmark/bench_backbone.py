@@ -20,7 +20,6 @@ from measure import (
     print_memory_table,
     print_time_header,
     print_time_row,
-    processor_name,  # noqa: F401  # bench_loader.py takes it from here
     setting,
 )
 from official_backbone import OfficialBackbone

@@ -34,7 +34,7 @@ from typing import Callable, Dict, Iterator, List, Tuple
 import cv2
 import numpy as np
 import torch
-from bench_backbone import processor_name
+from measure import processor_name
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
