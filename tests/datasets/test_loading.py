@@ -154,8 +154,17 @@ def test_broken_and_missing_images(tmp_path):
     (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8 this is no picture')
     with pytest.raises(MediaReadError, match=r'broken\.jpg: cannot be decoded'):
         read([0], media='image', filename=str(tmp_path / 'broken.jpg'))
-    with pytest.raises(MediaReadError, match=r'gone\.jpg: the image file does not exist'):
+    with pytest.raises(MediaReadError, match=r'gone\.jpg: .* cannot be read: No such file'):
         read([0], media='image', filename=str(tmp_path / 'gone.jpg'))
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'whole.jpg'), noise)
+    whole = (tmp_path / 'whole.jpg').read_bytes()
+    (tmp_path / 'cut.jpg').write_bytes(whole[:-400])
+    assert cv2.imread(str(tmp_path / 'cut.jpg')) is not None, 'imread fills the rest with grey'
+    with pytest.raises(MediaReadError, match=r'cut\.jpg: cannot be decoded as an image'):
+        read([0], media='image', filename=str(tmp_path / 'cut.jpg'))
+    (tmp_path / 'padded.jpg').write_bytes(whole + b'\0\0')  # bytes behind the end do no harm
+    read([0], media='image', filename=str(tmp_path / 'padded.jpg'))
     (tmp_path / 'empty.jpg').write_bytes(b'')
     with pytest.raises(MediaReadError, match=r'empty\.jpg: the image file is empty \(0 bytes\)'):
         read([0], media='image', filename=str(tmp_path / 'empty.jpg'))

@@ -103,7 +103,7 @@ def damaged_clips(folder):
         'declares90': 'declares 90 frames, 12 can be decoded', 'zeroed': 'of 12 frames',
         'picture': 'an image with the suffix of a video', 'text': 'cannot be opened as a video',
         'no_frames': 'holds no image', 'sizes': 'different sizes: 32 x 32, 40 x 40',
-        'cut_frame': '7.jpg: damaged JPEG', 'empty_frame': '2.jpg: empty file (0 bytes)',
+        'cut_frame': '7.jpg: cannot be decoded as an image', 'empty_frame': '2.jpg: empty file (0 bytes)',
         'objects': 'cannot be opened as a packed clip', 'nothing': 'missing',
         'pipe.mp4': 'neither a file nor a folder'}
 

@@ -7,9 +7,11 @@ from typing import Callable, Dict, List, Protocol, Sequence
 
 import cv2
 import numpy as np
+from PIL import Image
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 PACKED_SUFFIX = '.npy'
+JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 
 
 class MediaReadError(RuntimeError):
@@ -163,9 +165,19 @@ class ImageFilesReader:
 
     @staticmethod
     def _read_one(path: str) -> np.ndarray:
-        image = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
+        try:
+            with open(path, 'rb') as file:
+                data = file.read()
+        except OSError as error:
+            raise MediaReadError(f'{path}: the image file cannot be read: '
+                                 f'{error.strerror}') from error
+        if not data:
+            raise MediaReadError(f'{path}: the image file is empty (0 bytes)')
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is None:
-            raise MediaReadError(f'{path}: {_why_unreadable(path, "cannot be decoded")}')
+            raise MediaReadError(f'{path}: cannot be decoded as an image (damaged or cut short?)')
+        if data.startswith(JPEG_START) and not data.endswith(JPEG_END):
+            _check_whole(path)
         return image
 
 
@@ -239,14 +251,13 @@ def _undecodable(path: str, indices: Sequence[int], num_frames: int, why) -> Med
                           f'{_first_line(why)}')
 
 
-def _why_unreadable(path: str, otherwise: str) -> str:
-    if not os.path.isfile(path):
-        return 'the image file does not exist'
-    if not os.access(path, os.R_OK):
-        return 'no permission to read the image file'
-    if os.path.getsize(path) == 0:
-        return 'the image file is empty (0 bytes)'
-    return f'{otherwise} as an image'
+def _check_whole(path: str) -> None:
+    """OpenCV before 5 fills the missing part of a truncated JPEG with grey; Pillow refuses it."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError as error:
+        raise MediaReadError(f'{path}: cannot be decoded as an image: {_first_line(error)}') from error
 
 
 def _first_line(error) -> str:
