@@ -252,7 +252,7 @@ def _undecodable(path: str, indices: Sequence[int], num_frames: int, why) -> Med
 
 
 def _check_whole(path: str) -> None:
-    """OpenCV before 5 fills the missing part of a truncated JPEG with grey; Pillow refuses it."""
+    """Before version 5, OpenCV fills what a truncated JPEG lacks with grey; Pillow refuses."""
     try:
         with Image.open(path) as image:
             image.load()
