@@ -2,8 +2,7 @@
 #
 #   bash tools/dist_train.sh configs/unilearn_ferv39k.py 2 --amp
 #
-# Not here yet: the 2 x 2 test views of the paper (one view, the middle of the clip, is tested) and
-# published pre-training weights; set load_from to a checkpoint of your own.
+# Not here yet: published pre-training weights; set load_from to a checkpoint of your own.
 _base_ = [
     '_base_/finetune_transforms.py', '_base_/unilearn_vit_base.py', '_base_/finetune_100e.py'
 ]
@@ -27,9 +26,16 @@ video_train_pipeline = [
     dict(type='LinspaceFrames', clip_len=16, frame_interval=1),
     *_base_.video_train_transforms
 ]
-video_test_pipeline = [
+# validation: the window in the middle; test: the paper's two, at the begin and the end (its two
+# crops are the same pixels, so they are left out)
+video_val_pipeline = [
     dict(type='OpenClip'),
     dict(type='WindowFrames', clip_len=16, frame_interval=1),
+    *_base_.video_test_transforms
+]
+video_test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='WindowFrames', clip_len=16, frame_interval=1, num_clips=2),
     *_base_.video_test_transforms
 ]
 
@@ -79,7 +85,7 @@ val_dataloader = dict(
                 data_root=ferv39k_root,
                 ann_file=ferv39k_lists.format(split='test'),
                 data_prefix=ferv39k_media,
-                pipeline=video_test_pipeline,
+                pipeline=video_val_pipeline,
                 test_mode=True),
             dict(
                 type='ExpressionImageDataset',
@@ -90,7 +96,12 @@ val_dataloader = dict(
                 pipeline=_base_.image_test_pipeline,
                 test_mode=True)
         ]))
-test_dataloader = val_dataloader
+test_clips, test_images = val_dataloader['dataset']['datasets']
+test_dataloader = dict(
+    val_dataloader,
+    dataset=dict(
+        type='MixedMediaDataset',
+        datasets=[dict(test_clips, pipeline=video_test_pipeline), test_images]))
 
 val_evaluator = dict(type='WARUARMetric')
 test_evaluator = dict(type='WARUARMetric', prediction_file='predictions.csv')

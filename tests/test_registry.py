@@ -108,6 +108,7 @@ ELSEWHERE = dict(
     AntialiasResize='datasets/test_resize.py',
     ClipRandAugment='datasets/test_rand_augment.py',
     FixedCrop='datasets/test_repeat.py',
+    FrameOrder='datasets/test_ordering.py',
     RepeatAugment='datasets/test_repeat.py',
     ReconstructionMetric='evaluation/test_reconstruction_metric.py',
     WARUARMetric='evaluation/test_war_uar_metric.py',

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import List, Sequence
 
+import torch
+
 USAGE = """usage: python -m unilearn_mm.run SCRIPT [ARGS ...]
 
 Runs SCRIPT as `python SCRIPT ARGS` would, after the repairs of unilearn_mm.compat and with the
@@ -74,6 +76,9 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         print(f'\n{error}: a file that cannot be decoded, or a slow disk. Raise `timeout` of the '
               'data loader for the latter.', *being_read(), sep='\n', file=sys.stderr)
         return 1
+    if torch.distributed.is_initialized():
+        # else gloo's threads may abort the process while it exits
+        torch.distributed.destroy_process_group()
     return 0
 
 

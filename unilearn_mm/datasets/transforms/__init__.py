@@ -2,12 +2,13 @@
 
 from .cropping import FixedCrop
 from .loading import DecodeClip, OpenClip
+from .ordering import FrameOrder
 from .rand_augment import ClipRandAugment
 from .repeat import RepeatAugment
 from .resize import AntialiasResize
 from .sampling import LinspaceFrames, WindowFrames
 
 __all__ = [
-    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'FixedCrop', 'LinspaceFrames', 'OpenClip',
-    'RepeatAugment', 'WindowFrames'
+    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'FixedCrop', 'FrameOrder', 'LinspaceFrames',
+    'OpenClip', 'RepeatAugment', 'WindowFrames'
 ]

@@ -1,0 +1,243 @@
+"""The claims of the paper on the toy faces: what joint training, experts and pre-training give.
+
+    python tools/analysis/run_claims.py [--seeds 0 1 2] [--rows 1 2 ...] [--smoke]
+
+Trains and tests every row with every seed, one after the other, and writes results/toy_claims.md
+and .json after each. Takes hours on 2 CPU cores (told at the start); the same command resumes what
+was interrupted and skips what is done. --smoke takes the same path in a few steps, in its own work
+directory; its numbers mean nothing.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+import torch
+from mmengine.config import Config
+from tqdm import tqdm
+
+import unilearn_mm  # noqa: F401  (repairs the stack)
+from unilearn_mm.datasets.label_spaces import class_names
+from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
+from unilearn_mm.jobs import Job, JobError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+PRETRAINING, PRETRAINING_MINUTES = 'unilearn_toy_pretrain.py', 4
+MEDIA = ('video', 'image')
+SCORES = ('WAR', 'UAR')
+Scores = Dict[str, Dict[str, float]]  # medium -> WAR, UAR, num_samples
+
+
+class Row(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name (str): What is trained.
+        config (str): Its recipe.
+        pretrained (bool): Whether it starts from the pre-training of the same seed.
+        minutes (int): What a seed takes on two free cores, about, without the pre-training.
+    """
+    name: str
+    config: str
+    pretrained: bool
+    minutes: int
+
+
+ROWS = (
+    Row('video only', 'unilearn_toy_video_only.py', False, 7),
+    Row('image only', 'unilearn_toy_image_only_full_test.py', False, 7),
+    Row('joint, without MoAE', 'unilearn_toy_no_moae.py', False, 6),
+    Row('joint, with MoAE', 'unilearn_toy.py', False, 7),
+    Row('joint, with MoAE, patch 8, short, from scratch', 'unilearn_toy_finetune.py', False, 7),
+    Row('joint, with MoAE, patch 8, short, pre-trained', 'unilearn_toy_finetune.py', True, 7))
+
+NOTES = """\
+All rows test the last epoch on the same clips and images of the toy faces; chance is 14.29 %.
+They say that the software does what it should, and nothing about real faces.
+
+- video only, image only and both joint rows of patch 16: the same ViT, about as many steps (136
+  to 156 in each of 16 epochs). The image-only model classifies 8 frames of a clip one by one, and
+  their probabilities are averaged.
+- without MoAE the model has 6 % fewer parameters; nothing is added in exchange.
+- The toy pre-training has patches of 8 x 8 pixels instead of 16 x 16 (with 16 there is too little
+  to fill in on 64 x 64), so its fine-tuning has them too, and a schedule of 5 epochs. Compare it
+  with the row above it only, which differs in nothing but the start.
+- The standard deviation is that of the sample (n - 1) over the seeds, which decide the initial
+  weights and the order of the data; the data are the same."""
+
+
+def config_of(name: str, folder: Path, seed: int, smoke: bool) -> Config:
+    """A recipe with its seed and work directory.
+
+    Args:
+        name (str): File in configs/.
+        folder (Path): Work directory.
+        seed (int): Seed of the run.
+        smoke (bool): Cut to a few steps.
+    """
+    cfg = Config.fromfile(CONFIGS / name, format_python_code=False)
+    cfg.work_dir = str(folder)
+    cfg.randomness.seed = seed
+    if smoke:
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
+        cfg.train_dataloader.batch_size = 7
+        for source in cfg.train_dataloader.batch_sampler.get('batch_sizes', {}):
+            cfg.train_dataloader.batch_sampler.batch_sizes[source] = 7
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            loader.update(num_workers=0, persistent_workers=False)
+            for part in loader.dataset.datasets:
+                part.indices = 14
+    return cfg
+
+
+def jobs_of(row: Row, seed: int, work_dir: Path, smoke: bool) -> List[Job]:
+    """The row's pre-training, if it has one, and its training with its test."""
+    jobs = []
+    cfg = config_of(row.config, work_dir / f'row_{1 + ROWS.index(row)}' / f'seed_{seed}', seed,
+                    smoke)
+    if row.pretrained:
+        start = config_of(PRETRAINING, work_dir / 'pretraining' / f'seed_{seed}', seed, smoke)
+        cfg.load_from = str(Path(start.work_dir, f'epoch_{start.train_cfg.max_epochs}.pth'))
+        jobs.append(Job(start, quiet=True))
+    return [*jobs, Job(cfg, quiet=True)]
+
+
+def run(jobs: Sequence[Job]) -> None:
+    """Run the jobs of a row; all but the last are pre-training and not tested.
+
+    Raises:
+        JobError: If one fails.
+    """
+    for job in jobs[:-1]:
+        job.train()
+    jobs[-1].run()
+
+
+def scores_by_media(prediction_file: Path) -> Scores:
+    """Scores of the clips and of the images of a test, whatever task names their classes.
+
+    Args:
+        prediction_file (Path): Predictions of one task for each medium.
+    """
+    table = read_predictions(prediction_file)
+    found = {}
+    for media, rows in table.groupby('media'):
+        task, = rows['task'].unique()
+        scores = scores_from_predictions(rows, {task: class_names(task)})[task]
+        found[media] = dict(WAR=scores.war, UAR=scores.uar, num_samples=scores.num_samples)
+    return found
+
+
+def minutes_left(rows: Sequence[Row], seeds: Sequence[int], work_dir: Path, smoke: bool) -> int:
+    """What the jobs that are not done would take on two free cores, about."""
+    minutes = 0
+    for row in rows:
+        for seed in seeds:
+            *before, last = jobs_of(row, seed, work_dir, smoke)
+            minutes += PRETRAINING_MINUTES * sum(job.checkpoint() is None for job in before)
+            minutes += 0 if last.is_done() else row.minutes
+    return minutes
+
+
+def report(found: Dict[Row, Dict[int, Scores]], seeds: Sequence[int]) -> Dict[str, Any]:
+    """Numbers of the table.
+
+    Args:
+        found (dict): row -> seed -> scores, as far as they are there.
+        seeds (Sequence[int]): Seeds asked for.
+
+    Returns:
+        dict: ``rows``: for each row ``name``, ``config``, ``pretrained``, ``seeds`` (scores by
+        seed), ``missing_seeds``, and for 'video' and 'image' the ``mean`` and ``sd`` of WAR and
+        UAR (sd None for one seed), or None where the row is not tested on the medium.
+    """
+    rows = []
+    for row, by_seed in found.items():
+        entry: Dict[str, Any] = dict(
+            name=row.name, config=row.config, pretrained=row.pretrained,
+            seeds={str(seed): scores for seed, scores in by_seed.items()},
+            missing_seeds=[seed for seed in seeds if seed not in by_seed])
+        for media in MEDIA:
+            tested = [scores[media] for scores in by_seed.values() if media in scores]
+            entry[media] = {name: dict(
+                mean=statistics.mean(one[name] for one in tested),
+                sd=statistics.stdev(one[name] for one in tested) if len(tested) > 1 else None)
+                for name in SCORES} if tested else None
+        rows.append(entry)
+    return dict(rows=rows, torch=torch.__version__, threads=torch.get_num_threads())
+
+
+def markdown(numbers: Dict[str, Any], command: str, smoke: bool) -> List[str]:
+    """Lines of the results file; scores in percent."""
+    lines = ['# The claims on the toy faces', '']
+    if smoke:
+        lines += ['**Smoke run of a few steps: the numbers mean nothing.**', '']
+    lines += [f'`{command}`, torch {numbers["torch"]}, {numbers["threads"]} threads. Mean ± '
+              'standard deviation over the seeds (each seed), in percent.', '',
+              '| | row | clips: WAR | clips: UAR | images: WAR | images: UAR |',
+              '|---:|---|---|---|---|---|']
+    numbers_of = {row.name: 1 + place for place, row in enumerate(ROWS)}
+    for row in numbers['rows']:
+        cells = [_cell(row, media, name) for media in MEDIA for name in SCORES]
+        name = row['name'] + (f' (seeds {row["missing_seeds"]} are missing)'
+                              if row['missing_seeds'] else '')
+        lines.append(f'| {numbers_of[row["name"]]} | {name} | {" | ".join(cells)} |')
+    return [*lines, '', NOTES]
+
+
+def _cell(row: Dict[str, Any], media: str, name: str) -> str:
+    if row[media] is None:
+        return '-'
+    mean, sd = row[media][name]['mean'], row[media][name]['sd']
+    each = ', '.join(f'{scores[media][name] * 100:.2f}' for scores in row['seeds'].values())
+    return f'{mean * 100:.2f}' + ('' if sd is None else f' ± {sd * 100:.2f}') + f' ({each})'
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Command line; the exit code is 1 if a run fails."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    numbers = range(1, 1 + len(ROWS))
+    parser.add_argument('--rows', type=int, nargs='+', choices=numbers, default=list(numbers),
+                        help='; '.join(f'{i}: {row.name}' for i, row in enumerate(ROWS, start=1)))
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/toy_claims[_smoke]')
+    parser.add_argument('--out', type=Path, help='default: results, or the work dir of smoke')
+    parser.add_argument('--smoke', action='store_true')
+    args = parser.parse_args(argv)
+    work_dir = args.work_dir or Path('work_dirs', 'toy_claims_smoke' if args.smoke
+                                     else 'toy_claims')
+    out = args.out or (work_dir if args.smoke else Path('results'))
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [ROWS[number - 1] for number in args.rows]
+    found: Dict[Row, Dict[int, Scores]] = {row: {} for row in rows}
+    command = ' '.join(['python tools/analysis/run_claims.py', *argv])
+    try:
+        if not args.smoke:
+            minutes = minutes_left(rows, args.seeds, work_dir.absolute(), args.smoke)
+            print(f'about {minutes / 60:.1f} hours on two free CPU cores', flush=True)
+        todo = [(seed, row) for seed in args.seeds for row in rows]
+        for seed, row in (bar := tqdm(todo, desc='claims', unit='run')):
+            bar.set_postfix_str(f'{row.name}, seed {seed}')
+            jobs = jobs_of(row, seed, work_dir.absolute(), args.smoke)
+            run(jobs)
+            found[row][seed] = scores_by_media(jobs[-1].prediction_file)
+            results = report(found, args.seeds)
+            (out / 'toy_claims.json').write_text(json.dumps(results, indent=2) + '\n',
+                                                 encoding='utf-8')
+            lines = markdown(results, command, args.smoke)
+            (out / 'toy_claims.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    except JobError as error:
+        print(f'\n{error}', file=sys.stderr)
+        return 1
+    print('\n'.join(lines))
+    print(f'\nresults: {out / "toy_claims.md"}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

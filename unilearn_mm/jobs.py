@@ -1,0 +1,232 @@
+"""Train and test one recipe in its own work directory, resume it, and know when it is done.
+
+Folds and seeds are many such jobs, one after the other, that an interrupted session must be able
+to take up again. A job writes into its work directory, beside what MMEngine writes:
+
+    job/recipe.py     the complete config; a job that is taken up again must have the same
+    job/tested.json   which checkpoint the predictions belong to, with the checksums of both
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+from mmengine.config import Config
+
+from .run import first_file, stock_scripts
+
+LAST_EPOCH = 'last epoch'
+KEYS_SHOWN = 8  # of a changed recipe
+
+
+class JobError(RuntimeError):
+    """A job cannot be run, taken up again, or has failed; the message says what to do."""
+
+
+class Job:
+    """One training and its test.
+
+    Tested is the checkpoint of the last epoch, or, if the recipe's ``CheckpointHook`` has a
+    ``save_best``, the one with the best validation score.
+
+    Args:
+        cfg (Config): Complete recipe of an ``EpochBasedTrainLoop``; ``work_dir`` is the job's own.
+        gpus (int): Processes of ``torchrun`` on this machine; 0 runs one without a launcher.
+        train_args (Sequence[str]): Further arguments of MMAction2's tools/train.py.
+        quiet (bool): Whether the output of the scripts goes to job/train.log and job/test.log
+            instead of the terminal.
+    """
+
+    def __init__(self,
+                 cfg: Config,
+                 gpus: int = 0,
+                 train_args: Sequence[str] = (),
+                 quiet: bool = False) -> None:
+        self.cfg = cfg
+        self.work_dir = Path(cfg.work_dir)
+        self.gpus = gpus
+        self.train_args = list(train_args)
+        self.quiet = quiet
+        self.recipe = self.work_dir / 'job' / 'recipe.py'
+        self.note = self.work_dir / 'job' / 'tested.json'
+
+    @property
+    def selected_by(self) -> str:
+        """The validation score that selects the tested epoch, or 'last epoch'."""
+        return self.cfg.default_hooks.checkpoint.get('save_best') or LAST_EPOCH
+
+    @property
+    def prediction_file(self) -> Path:
+        """Where the test of the recipe writes its predictions."""
+        return self.work_dir / self.cfg.test_evaluator.prediction_file
+
+    def checkpoint(self) -> Optional[Path]:
+        """The checkpoint to be tested, None while the training is not finished.
+
+        Raises:
+            JobError: If the checkpoint that the work directory names is not there, or the best
+                one cannot be known.
+        """
+        last = self._last_checkpoint()
+        max_epochs = self.cfg.train_cfg.max_epochs
+        if last is None or last.name != f'epoch_{max_epochs}.pth':
+            return None
+        if self.selected_by == LAST_EPOCH:
+            return last
+        if max_epochs not in validation_scores(self.work_dir):
+            raise JobError(
+                f'{self.work_dir}: the validation of the last epoch, {max_epochs}, was '
+                'interrupted, and MMEngine does not repeat it. Write the name of the checkpoint '
+                f'before it into {self.work_dir}/last_checkpoint and start again: the last epoch '
+                'is repeated')
+        pattern = f'best_{self.selected_by.replace("/", "_")}_epoch_*.pth'
+        best = sorted(self.work_dir.glob(pattern))
+        if len(best) != 1:
+            raise JobError(f'{self.work_dir}: expected one file {pattern}, found '
+                           f'{[path.name for path in best]}; keep the newest')
+        return best[0]
+
+    def is_done(self) -> bool:
+        """Whether there are predictions of the checkpoint to be tested, both unchanged."""
+        checkpoint = self.checkpoint() if self.recipe.is_file() else None
+        return (checkpoint is not None and self.note.is_file() and self.prediction_file.is_file()
+                and json.loads(self.note.read_text(encoding='utf-8')) == self._note(checkpoint))
+
+    def train(self) -> Path:
+        """Train, or go on with it, unless it is finished.
+
+        Returns:
+            Path: The checkpoint to be tested.
+
+        Raises:
+            JobError: If the work directory belongs to another recipe, or the training fails.
+        """
+        self._claim()
+        if self.checkpoint() is None:
+            resume = ['--resume'] if self._last_checkpoint() else []
+            self._run('train', *resume, *self.train_args)
+        checkpoint = self.checkpoint()
+        if checkpoint is None:
+            raise JobError(
+                f'{self.work_dir}: the training ended without epoch_'
+                f'{self.cfg.train_cfg.max_epochs}.pth. Either it was told to stop, then the same '
+                'command goes on; or the recipe must save its last epoch under that name '
+                '(CheckpointHook)')
+        return checkpoint
+
+    def run(self) -> None:
+        """Train and test, as far as it is not done.
+
+        Raises:
+            JobError: If the work directory belongs to another recipe, or a script fails.
+        """
+        checkpoint = self.train()
+        if not self.is_done():
+            self._run('test', str(checkpoint))
+            self.note.write_text(json.dumps(self._note(checkpoint), indent=2) + '\n',
+                                 encoding='utf-8')
+
+    def _claim(self) -> None:
+        """Write the recipe, or compare it with the one that is there."""
+        if not self.recipe.is_file():
+            self.recipe.parent.mkdir(parents=True, exist_ok=True)
+            self.cfg.dump(self.recipe)
+            return
+        there = Config.fromfile(self.recipe, format_python_code=False)
+        changed = list(_differences(there.to_dict(), self.cfg.to_dict()))
+        if changed:
+            raise JobError(
+                f'{self.work_dir} belongs to another recipe; different are '
+                f'{", ".join(changed[:KEYS_SHOWN])}{" ..." if len(changed) > KEYS_SHOWN else ""}. '
+                f'Use another work directory, or remove {self.recipe} to go on there with the '
+                'changed recipe')
+
+    def _last_checkpoint(self) -> Optional[Path]:
+        pointer = self.work_dir / 'last_checkpoint'
+        if not pointer.is_file():
+            return None
+        path = self.work_dir / Path(pointer.read_text(encoding='utf-8').strip()).name
+        if not path.is_file():
+            raise JobError(f'{pointer} names {path.name}, which is not there; restore it, or '
+                           f'remove {pointer} to train from the start')
+        return path
+
+    def _note(self, checkpoint: Path) -> Dict[str, str]:
+        return dict(
+            selected_by=self.selected_by,
+            checkpoint=checkpoint.name,
+            checkpoint_sha256=sha256(checkpoint),
+            predictions=self.prediction_file.name,
+            predictions_sha256=sha256(self.prediction_file))
+
+    def _run(self, what: str, *args: str) -> None:
+        script = str(first_file(stock_scripts(f'tools/{what}.py')))
+        command = [sys.executable, '-m']
+        if self.gpus:
+            command += ['torch.distributed.run', '--standalone', '--nproc_per_node',
+                        str(self.gpus), '-m']
+            args = (*args, '--launcher', 'pytorch')
+        command += ['unilearn_mm.run', script, str(self.recipe), *args]
+        if self.quiet:
+            log = self.recipe.with_name(f'{what}.log')
+            with open(log, 'a', encoding='utf-8') as file:
+                code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+        else:
+            log, code = 'above', subprocess.run(command).returncode
+        if code:
+            raise JobError(f'{self.work_dir}: {what} ended with exit code {code}; the reason '
+                           f'stands in the output ({log}). The same command goes on from here')
+
+
+def validation_scores(work_dir: Path) -> Dict[int, Dict[str, float]]:
+    """What ``WARUARMetric`` logged in the validations of a training, from all its sessions.
+
+    Args:
+        work_dir (Path): Work directory; ``*/vis_data/scalars.json`` of it are read, an epoch that
+            was repeated counts as logged last.
+
+    Returns:
+        dict[int, dict[str, float]]: epoch -> ``<task>/WAR``, ``<task>/UAR``, ...; epochs ascend.
+
+    Raises:
+        JobError: If a line is no JSON object.
+    """
+    scores: Dict[int, Dict[str, float]] = {}
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+            try:
+                logged = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise JobError(f'{path}, line {number}: found {line[:80]!r}, expected a JSON '
+                               'object; a run that was killed leaves half a line, which can be '
+                               'removed') from error
+            if any(key.endswith('/WAR') for key in logged):
+                scores[logged['step']] = logged
+    return dict(sorted(scores.items()))
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _differences(one: Any, two: Any, key: str = '') -> Iterator[str]:
+    """Keys, with dots, at which two configs differ."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        items: List[tuple] = [(name, one.get(name), two.get(name)) for name in {**one, **two}]
+    elif isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)) and (
+            len(one) == len(two)):
+        items = [(index, *pair) for index, pair in enumerate(zip(one, two))]
+    else:
+        if one != two:
+            yield key.lstrip('.')
+        return
+    for name, first, second in items:
+        yield from _differences(first, second, f'{key}.{name}')
