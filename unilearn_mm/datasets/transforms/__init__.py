@@ -9,6 +9,6 @@ from .resize import AntialiasResize
 from .sampling import LinspaceFrames, WindowFrames
 
 __all__ = [
-    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'FixedCrop', 'FrameOrder', 'LinspaceFrames',
-    'OpenClip', 'RepeatAugment', 'WindowFrames'
+    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'FixedCrop', 'FrameOrder',
+    'LinspaceFrames', 'OpenClip', 'RepeatAugment', 'WindowFrames'
 ]
