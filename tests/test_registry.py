@@ -117,6 +117,7 @@ ELSEWHERE = dict(
     CheckpointCheckHook='engine/test_checkpoint_check.py',
     PredictionFileHook='test_runs.py',
     ReadFailureHook='engine/test_read_failures.py',
+    TemperatureHook='engine/test_temperature_hook.py',
     ReconstructionHook='test_pretraining.py',
     RoutingHook='engine/test_routing.py')
 

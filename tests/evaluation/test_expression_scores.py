@@ -6,12 +6,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+from sklearn.metrics import (accuracy_score, balanced_accuracy_score, f1_score,
+                             precision_recall_fscore_support, recall_score)
 
-from unilearn_mm.evaluation.expression_scores import (PREDICTION_COLUMNS, confusion,
-                                                      confusion_table, per_class_recall,
+from unilearn_mm.evaluation.expression_scores import (confusion, confusion_table, macro_f1,
+                                                      per_class_f1, per_class_recall,
                                                       scores_from_predictions, task_scores, uar,
-                                                      war)
+                                                      war, weighted_f1)
+from unilearn_mm.evaluation.prediction_table import PREDICTION_COLUMNS
 
 MAFW = ('anger', 'anxiety', 'contempt', 'disappointment', 'disgust', 'fear', 'happiness',
         'helplessness', 'neutral', 'sadness', 'surprise')
@@ -28,7 +30,7 @@ def labelled(draw):
 
 
 def table(rows):
-    """Rows of (source, task, sample_id, label, prediction, label name, prediction name, scores)."""
+    """Of (source, task, sample_id, label, prediction, label name, prediction name, scores)."""
     frame = pd.DataFrame(
         [(source, task, 'video', sample_id, *ids_and_names)
          for source, task, sample_id, *ids_and_names, _ in rows], columns=PREDICTION_COLUMNS)
@@ -57,10 +59,82 @@ def test_scores_agree_with_scikit_learn(case):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # predictions of classes that never occur as a label
         assert uar(counts) == pytest.approx(balanced_accuracy_score(labels, predictions))
+        for average, score in (('macro', macro_f1), ('weighted', weighted_f1)):
+            assert score(counts) == pytest.approx(
+                f1_score(labels, predictions, average=average, zero_division=0))
         recall = recall_score(labels, predictions, labels=range(num_classes), average=None,
                               zero_division=np.nan)
     assert war(counts) == pytest.approx(accuracy_score(labels, predictions))
     np.testing.assert_allclose(per_class_recall(counts), recall)
+
+
+def plain_ece(probabilities, labels):
+    """Fifteen bins (low, high], one after the other."""
+    error = 0
+    for index in range(15):
+        inside = [(row.max(), int(row.argmax() == label)) for row, label in
+                  zip(probabilities, labels) if index / 15 < row.max() <= (index + 1) / 15]
+        if inside:
+            confidence, correct = np.mean(inside, axis=0)
+            error += len(inside) / len(labels) * abs(confidence - correct)
+    return error
+
+
+def random_case(rng):
+    """(labels, probabilities): 1 to 11 classes, some absent, often one only, scores often tied."""
+    num_classes, num = rng.integers(1, 12), rng.integers(1, 40)
+    present = rng.choice(num_classes, rng.integers(1, num_classes + 1), replace=False)
+    scores = rng.integers(1, 5, (num, num_classes)) if rng.random() < .5 else rng.gamma(
+        .5, size=(num, num_classes)) + 1e-9
+    return rng.choice(present, num), scores / scores.sum(1, keepdims=True)
+
+
+@pytest.mark.filterwarnings('ignore:A single label')
+def test_a_thousand_random_cases_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    seen = Counter()
+    for _ in range(1000):
+        labels, probabilities = random_case(rng)
+        num_classes = probabilities.shape[1]
+        predictions = probabilities.argmax(1)
+        scores = task_scores(labels, predictions, [str(k) for k in range(num_classes)],
+                             probabilities)
+        occurring = sorted({*labels, *predictions})
+        _, recall, f1, support = precision_recall_fscore_support(
+            labels, predictions, labels=occurring, zero_division=0)
+        expected = dict(
+            war=np.mean(labels == predictions),
+            uar=recall[support > 0].mean(),
+            macro_f1=f1.mean(),
+            weighted_f1=(f1 * support).sum() / len(labels),
+            ece=plain_ece(probabilities, labels),
+            nll=-np.mean([np.log(row[label]) for row, label in zip(probabilities, labels)]))
+        assert {name: getattr(scores, name) for name in expected} == pytest.approx(expected)
+        top = np.sort(probabilities)[:, -2:]
+        seen['ties'] += num_classes > 1 and bool((top[:, 0] == top[:, -1]).any())
+        seen['absent'] += bool(scores.absent_classes)
+        seen['one label'] += len(set(labels)) == 1
+        seen['one class'] += num_classes == 1
+    assert min(seen.values()) > 50 and len(seen) == 4
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(labelled(), min_size=2, max_size=4))
+def test_a_stack_of_matrices_scores_as_each_of_them(cases):
+    stack = np.stack([confusion(labels, predictions, 6) for labels, predictions, _ in cases])
+    for score in (war, uar, macro_f1, weighted_f1, per_class_recall, per_class_f1):
+        np.testing.assert_allclose(score(stack), [score(counts) for counts in stack], rtol=1e-12)
+        np.testing.assert_array_equal(score(stack[None]), score(stack)[None])
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration():
+    labels, predictions = np.array([0, 1]), np.array([0, 1])
+    for scores in ([[2., 1.], [0., 1.]], [[1.5, -.5], [0., 1.]], [[.6, .3], [.5, .5]]):
+        found = task_scores(labels, predictions, 'ab', np.array(scores))
+        assert (found.war, found.ece, found.nll) == (1, None, None)
+    rounded = task_scores(labels, predictions, 'ab', np.array([[.7, .3006], [.4, .6]]))
+    assert rounded.nll == pytest.approx(-np.log([.7, .6]).mean())
+    assert task_scores(labels, predictions, 'ab').ece is None
 
 
 @settings(deadline=None, max_examples=60)
@@ -105,11 +179,12 @@ def test_wrong_ids_are_named(labels, predictions, error, message):
         confusion(labels, predictions, 3)
 
 
-@pytest.mark.parametrize('score', [war, uar, per_class_recall])
+@pytest.mark.parametrize('score', [war, uar, macro_f1, weighted_f1, per_class_recall])
 @pytest.mark.parametrize('counts, message', [
     (np.zeros((3, 3), int), 'no sample'),
     (np.ones((3, 2), int), r'found \(3, 2\)'),
     (np.ones(3, int), r'found \(3,\)'),
+    (np.stack([np.eye(3, dtype=int), np.zeros((3, 3), int)]), 'no sample'),
 ])
 def test_what_is_no_confusion_matrix_is_refused(score, counts, message):
     with pytest.raises(ValueError, match=message):
@@ -148,8 +223,13 @@ def test_wrong_tables_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"lacking.csv lacks the columns \['label'\]"):
         scores_from_predictions(tmp_path / 'lacking.csv')
     rows.loc[1, 'score_1'] = np.nan
-    with pytest.raises(ValueError, match="'NA' of source 's1' lacks scores, expected all 2"):
+    with pytest.raises(ValueError, match="'NA' of source 's1' lacks scores.*expected the 2"):
         scores_from_predictions(rows)
+    rows.loc[1, 'score_1'] = .75
+    with pytest.raises(ValueError, match="prediction of sample 'NA' of.* is 0,.*of class 1"):
+        scores_from_predictions(rows)
+    with pytest.raises(ValueError, match="expected the 3 of task 'big': score_0 .. score_2"):
+        scores_from_predictions(rows, dict(big=['a', 'b', 'c'], small=['happy', 'sad']))
 
 
 def test_text_table_holds_every_number():

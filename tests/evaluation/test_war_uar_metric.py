@@ -14,7 +14,7 @@ from mmaction.registry import METRICS
 from mmaction.structures import ActionDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 from unilearn_mm.evaluation import WARUARMetric
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
@@ -23,8 +23,10 @@ SPACES = dict(toy_video=('happy', 'sad', 'fear', 'anger'), toy_image=('calm', 'e
 TASKS = dict(clips_a='toy_video', clips_b='toy_video', pictures='toy_image')
 
 
-def data_sample(source, sample_id, label, scores, with_pred_label=True):
+def data_sample(source, sample_id, label, scores, groups=None, with_pred_label=True):
     sample = ActionDataSample()
+    if groups is not None:
+        sample.set_metainfo(dict(groups=groups))
     sample.set_metainfo(dict(source=source, sample_id=sample_id, task=TASKS[source],
                              media='image' if source == 'pictures' else 'video'))
     sample.set_gt_label(label)
@@ -44,15 +46,22 @@ def evaluate(samples, size, batch_size=3, **kwargs):
 
 
 def random_rows(seed, num=37):
-    """(source, sample_id, label, scores): coarse scores, so that many are tied."""
+    """(source, sample_id, label, scores, groups): coarse scores, so that many are tied.
+
+    Those of clips are probabilities; pictures have none of the clips' groups.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for index in range(num):
         source = list(TASKS)[rng.integers(3)]
         num_classes = len(SPACES[TASKS[source]])
-        scores = (rng.integers(0, 4, num_classes) / 3).tolist()
+        scores = rng.integers(1, 4, num_classes) / 3
+        groups = {}
+        if source != 'pictures':
+            scores /= scores.sum()
+            groups = dict(subject=f'00{rng.integers(3)}', age=str(rng.choice(['', '7', 'NA'])))
         rows.append((source, f'{index // 2:03d}/{index % 2}', int(rng.integers(num_classes)),
-                     scores))
+                     torch.tensor(scores).tolist(), groups))
     return rows
 
 
@@ -61,14 +70,26 @@ def restated(rows):
     expected = {}
     for task in sorted({TASKS[row[0]] for row in rows}):
         labels = [row[2] for row in rows if TASKS[row[0]] == task]
-        predictions = [row[3].index(max(row[3])) for row in rows if TASKS[row[0]] == task]
+        scores = np.float32([row[3] for row in rows if TASKS[row[0]] == task]).astype(float)
+        predictions = [row.tolist().index(max(row)) for row in scores]
         present = sorted(set(labels))
         recalls = recall_score(labels, predictions, labels=present, average=None)
         expected[f'{task}/WAR'] = accuracy_score(labels, predictions)
         expected[f'{task}/UAR'] = np.mean(recalls)
+        for average in ('macro', 'weighted'):
+            expected[f'{task}/{average}_F1'] = f1_score(labels, predictions, average=average)
         expected[f'{task}/num_samples'] = len(labels)
         for index, recall in zip(present, recalls):
             expected[f'{task}/recall_{SPACES[task][index]}'] = recall
+        if np.abs(scores.sum(1) - 1).max() < 1e-3:
+            correct = np.array(labels) == predictions
+            confidence = scores.max(1)
+            bins = np.ceil(confidence * 15)
+            expected[f'{task}/ECE'] = sum(
+                abs((correct - confidence)[bins == index].sum()) for index in set(bins)
+            ) / len(labels)
+            expected[f'{task}/NLL'] = log_loss(labels, scores / scores.sum(1, keepdims=True),
+                                               labels=range(scores.shape[1]))
     return expected
 
 
@@ -109,8 +130,8 @@ def test_scores_of_any_order_and_repeats(rows, shuffler, data):
 def test_sample_ids_need_only_differ_within_a_source():
     rows = [('clips_a', '1', 0, [1., 0., 0., 0.]), ('clips_b', '1', 1, [1., 0., 0., 0.])]
     scores = evaluate([data_sample(*row) for row in rows], 2)
-    assert scores == {'toy_video/WAR': .5, 'toy_video/UAR': .5, 'toy_video/recall_happy': 1.,
-                      'toy_video/recall_sad': 0., 'toy_video/num_samples': 2.}
+    assert scores == pytest.approx(restated(rows))
+    assert (scores['toy_video/num_samples'], scores['toy_video/recall_sad']) == (2., 0.)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
@@ -126,7 +147,7 @@ def test_double_scores_that_single_precision_cannot_tell_apart():
 
 @pytest.mark.parametrize('with_pred_label', [True, False])
 def test_pred_label_is_optional(with_pred_label):
-    sample = data_sample('pictures', '1', 1, [.4, .6], with_pred_label)
+    sample = data_sample('pictures', '1', 1, [.4, .6], with_pred_label=with_pred_label)
     assert evaluate([sample], 1)['toy_image/WAR'] == 1.
 
 
@@ -185,6 +206,8 @@ def with_label(value):
     (without('task'), ValueError, r"lacks the metainfo \['task'\].*x/7.*PackActionInputs"),
     (without('pred_score'), ValueError, "'x/7' of source 'clips_a' has no 'pred_score'"),
     (without('gt_label'), ValueError, "'x/7' of source 'clips_a' has no 'gt_label'"),
+    (changed(groups=['m']), TypeError, r"'x/7'.*groups must be a dict of str to str.*\['m'\]"),
+    (changed(groups=dict(age=7)), TypeError, "'x/7'.*groups must be a dict of str to str"),
     (changed(sample_id=7), TypeError, "'sample_id' of a data sample must be a str, found 7"),
     (changed(task='dfew'), ValueError, r"'x/7'.*task 'dfew'.*\['toy_image', 'toy_video'\]"),
     (changed(task='toy_image'), ValueError, r"'x/7'.*shape \(4,\), expected \(2,\).*'toy_image'"),
@@ -213,13 +236,16 @@ def test_prediction_file(tmp_path):
     scores = evaluate([data_sample(*row) for row in rows], len(rows), prediction_file=str(path))
     assert os.listdir(path.parent) == [path.name]
 
-    table = pd.read_csv(path, dtype=dict(sample_id=str), float_precision='round_trip')
+    texts = dict.fromkeys(['sample_id', 'group_age', 'group_subject'], str)
+    table = pd.read_csv(path, dtype=texts, keep_default_na=False, float_precision='round_trip',
+                        na_values=dict(score_2=[''], score_3=['']))
     assert table.columns.tolist() == [
         'source', 'task', 'media', 'sample_id', 'label', 'prediction', 'label_name',
-        'prediction_name', 'score_0', 'score_1', 'score_2', 'score_3']
-    rows.sort()
+        'prediction_name', 'group_age', 'group_subject', 'score_0', 'score_1', 'score_2',
+        'score_3']
+    rows.sort(key=lambda row: row[:2])
     assert table[['source', 'sample_id']].values.tolist() == [list(row[:2]) for row in rows]
-    for line, (source, _, label, row_scores) in zip(table.itertuples(), rows):
+    for line, (source, _, label, row_scores, groups) in zip(table.itertuples(), rows):
         names = SPACES[TASKS[source]]
         prediction = int(np.argmax(row_scores))
         single = torch.tensor(row_scores).tolist()
@@ -228,12 +254,63 @@ def test_prediction_file(tmp_path):
         written = [line.score_0, line.score_1, line.score_2, line.score_3]
         assert written[:len(names)] == single
         assert np.isnan(written[len(names):]).all()
+        assert (line.group_age, line.group_subject) == (groups.get('age', ''),
+                                                        groups.get('subject', ''))
 
-    recomputed = scores_from_predictions(path)
-    for task, task_scores in recomputed.items():
-        assert task_scores.war == scores[f'{task}/WAR']
-        assert task_scores.uar == scores[f'{task}/UAR']
-        assert task_scores.num_samples == scores[f'{task}/num_samples']
+    parquet = path.with_suffix('.parquet')
+    assert scores == evaluate([data_sample(*row) for row in rows], len(rows),
+                              prediction_file=str(parquet))
+    for file in (path, parquet):
+        recomputed = scores_from_predictions(file)
+        for task, found in recomputed.items():
+            names = dict(WAR=found.war, UAR=found.uar, macro_F1=found.macro_f1, ECE=found.ece,
+                         weighted_F1=found.weighted_f1, NLL=found.nll,
+                         num_samples=found.num_samples)
+            for name, value in names.items():
+                assert value == scores.get(f'{task}/{name}'), 'exactly, not about'
+
+
+def test_a_wrong_prediction_file_is_refused_before_the_test():
+    with pytest.raises(ValueError, match="'p.xlsx' ends with '.xlsx', expected one of .csv, .par"):
+        WARUARMetric(prediction_file='p.xlsx')
+    with pytest.raises(ValueError, match='bootstrap must be at least 1 resample, found 0'):
+        WARUARMetric(bootstrap=0)
+
+
+def test_scores_of_groups_are_logged(log):
+    samples = [data_sample('clips_a', str(index), 0, scores, dict(gender=gender))
+               for index, (gender, scores) in enumerate([
+                   ('f', [.7, .1, .1, .1]), ('m', [.1, .7, .1, .1]), ('m', [.7, .1, .1, .1]),
+                   ('', [.1, .7, .1, .1])])]
+    evaluate([*samples, data_sample('pictures', '1', 0, [.7, .3])], 5, groups=['gender'])
+    messages = [record.getMessage() for record in log]
+    (clips, ) = [text for text in messages if text.startswith('toy_video by gender')]
+    assert '| m | 2 | 1 | 50.00% |' in clips and 'gap between the best and the worst of 2' in clips
+    assert 'WAR 50.00%, UAR 50.00%; 1 samples without a value are in no group' in clips
+    assert 'toy_image by gender:\nnone of the 1 samples has a value of gender' in messages
+
+
+def test_unknown_groups_are_named_after_the_predictions_are_saved(tmp_path):
+    path = tmp_path / 'predictions.csv'
+    with pytest.raises(ValueError, match=r"have no group 'gender', found \['age'\]"):
+        evaluate([data_sample('pictures', '1', 0, [.7, .3], dict(age='7'))], 1, groups=['gender'],
+                 prediction_file=str(path))
+    assert path.is_file()
+
+
+def test_repeats_must_agree_in_their_groups():
+    samples = [data_sample('pictures', '1', 0, [.4, .6], dict(age=age)) for age in '78']
+    with pytest.raises(ValueError, match="'1' of source 'pictures' was scored with"):
+        evaluate(samples, 1)
+
+
+def test_scores_that_are_no_probabilities_are_said_to_be_none(log):
+    scores = evaluate([data_sample('pictures', '1', 0, [.7, .3]),
+                       data_sample('pictures', '2', 0, [7., 3.])], 2)
+    assert not {'toy_image/ECE', 'toy_image/NLL'} & set(scores)
+    warning = next(record.getMessage() for record in log if 'ECE and NLL' in record.getMessage())
+    assert "are not computed, because the scores of 1 samples are no" in warning
+    assert "those of '2' sum to 10" in warning and "average_clips='prob'" in warning
 
 
 def test_each_evaluation_replaces_the_prediction_file(tmp_path):
@@ -251,7 +328,9 @@ def test_what_is_logged(log):
     messages = [record.getMessage() for record in log]
     assert [message.split(':')[0] for message in messages] == ['toy_image', 'toy_video',
                                                                'toy_video']
-    assert '2 samples, WAR 50.00%, UAR 50.00%' in messages[1]
+    assert messages[1].startswith(
+        'toy_video: 2 samples, WAR 50.00% (50.00 to 50.00), UAR 50.00% (50.00 to 50.00), macro F1 '
+        '33.33%, weighted F1 33.33%, ECE 20.00%, NLL 1.3296 (in brackets: 95% interval')
     fear = next(line for line in messages[1].splitlines() if line.startswith('2 fear'))
     assert fear.split() == ['2', 'fear', '1', '0', '0', '0', '1', '0.00']
     warnings = [record for record in log if record.levelno == logging.WARNING]
@@ -289,7 +368,7 @@ def run_rank(rank, folder, cases):
             name = f'{world_size}-{kind}-{device}'
             samples = [data_sample(*row) for row in shares(rows, world_size, kind)[rank]]
             run = functools.partial(evaluate, samples, batch_size=2, collect_device=device)
-            answers[name] = run(len(rows), prediction_file=f'{name}.csv')
+            answers[name] = run(len(rows), prediction_file=f'{name}.csv', groups=['subject'])
             try:
                 run(len(rows) + 1)
             except (ValueError, RuntimeError) as error:

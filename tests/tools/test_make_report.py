@@ -1,25 +1,26 @@
-"""The report's numbers and choice of samples."""
+"""The report's choice of samples, and a whole report."""
 
 import importlib.util
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from matplotlib.image import imread
+from mmaction.registry import DATASETS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
 
-from unilearn_mm.evaluation.expression_scores import task_scores
+from unilearn_mm.evaluation import WARUARMetric
 
-PATH = Path(__file__).parents[2] / 'tools' / 'analysis' / 'make_report.py'
-spec = importlib.util.spec_from_file_location('make_report', PATH)
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location(
+    'make_report', ROOT / 'tools' / 'analysis' / 'make_report.py')
 make_report = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make_report)
-
-
-def test_tables_show_the_scores_in_percent():
-    scores = task_scores(np.array([0, 0, 0, 0, 2]), np.array([0, 0, 0, 2, 0]), ('a', 'b', 'c'))
-    assert make_report.score_table(dict(dfew=scores))[-1] == '| dfew | 5 | 60.00% | 37.50% |'
-    assert make_report.recall_table(scores)[2:] == [
-        '| a | 4 | 75.0% |', '| b | 0 | - |', '| c | 1 | 0.0% |']
 
 
 @pytest.mark.parametrize('num_right, num_wrong', [(9, 9), (1, 9), (9, 0), (1, 0)])
@@ -31,3 +32,34 @@ def test_right_and_wrong_samples_are_shown(num_right, num_wrong):
     wrong = [row for row in rows if row.label != row.prediction]
     assert len(wrong) == min(num_wrong, 2) and len(rows) - len(wrong) == min(num_right, 2)
     assert len({row['name'] for row in rows}) == len(rows), 'no sample twice'
+
+
+def test_a_report_shows_scores_figures_and_curves(toy_root, tmp_path, monkeypatch):
+    """Of a run on tiny data, whose predictions are made up."""
+    monkeypatch.setenv('TOY_DATA', str(toy_root))
+    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py', format_python_code=False)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    metric = WARUARMetric(prediction_file=str(tmp_path / 'work' / 'predictions.csv'))
+    metric.dataset_meta = dataset.metainfo
+    generator = torch.Generator().manual_seed(0)
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        scores = torch.randn(info['num_classes'], generator=generator).softmax(0)
+        sample = ActionDataSample().set_gt_label(info['label']).set_pred_score(scores)
+        sample.set_metainfo({key: info[key] for key in ('source', 'task', 'media', 'sample_id')})
+        metric.process(None, [sample.to_dict()])
+    scores = metric.evaluate(len(dataset))
+    scalars = tmp_path / 'work' / '20260101_000000' / 'vis_data' / 'scalars.json'
+    scalars.parent.mkdir(parents=True)
+    scalars.write_text('{"loss": 2.0, "lr": 0.1, "epoch": 1, "step": 20}\n')
+    monkeypatch.setattr(sys, 'argv', ['make_report.py', str(ROOT / 'configs/unilearn_toy.py'),
+                                      'epoch_1.pth', '--work-dir', str(tmp_path / 'work')])
+    make_report.main()
+
+    folder = tmp_path / 'work' / 'report'
+    report = (folder / 'report.md').read_text()
+    for task, count in (('toy_video', 14), ('toy_image', 21)):
+        assert f'| {task} | {count} | {scores[task + "/WAR"]:.2%} (' in report
+    pictures = set(re.findall(r'\]\((.*?\.png)\)', report))
+    assert pictures == {path.name for path in folder.glob('*.png')} and len(pictures) == 11
+    assert all(imread(folder / name).std() > .05 for name in pictures)

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_rgba
+from scipy.stats import binomtest
 
 from unilearn_mm.visualization.figures import (CORRECT_COLOUR, WRONG_COLOUR,
-                                               confusion_matrix_figure, prediction_strip_figure)
+                                               confusion_matrix_figure, prediction_strip_figure,
+                                               recall_figure)
 
 NAMES = ('happy', 'sad', 'fear')
 
@@ -76,6 +78,23 @@ def test_wrong_confusion_matrices_are_refused(counts, message):
         confusion_matrix_figure(counts, NAMES, '')
 
 
+def test_recall_bars_and_their_intervals():
+    counts = np.array([[30, 10, 0], [0, 0, 0], [5, 0, 5]])
+    ax = recall_figure(counts, NAMES, 'dfew').axes[0]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([75, 0, 50])
+    arms = ax.collections[0].get_segments()
+    assert len(arms) == 2, 'a class without samples has no interval'
+    for arm, (correct, total), place in zip(arms, [(30, 40), (5, 10)], [0, 2]):
+        bounds = binomtest(correct, total).proportion_ci(method='wilson')
+        assert arm == pytest.approx(np.array([[100 * bound, place] for bound in bounds]))
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ['75.0%', 'no sample', '50.0%', 'UAR 62.5%']
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        'happy (n=40)', 'sad (n=0)', 'fear (n=10)']
+    top, bottom = ax.get_ylim()[::-1]
+    assert top < 0 < 2 < bottom, 'classes from top to bottom'
+
+
 @pytest.mark.parametrize('num_frames, chosen', [
     (1, [0]), (2, [0, 1]), (6, [0, 1, 2, 3, 4, 5]), (16, [0, 3, 6, 9, 12, 15]),
     (11, [0, 2, 4, 6, 8, 10]),
@@ -135,6 +154,8 @@ def test_no_samples():
 def test_figures_draw_and_stay_out_of_pyplot(tmp_path):
     confusion_matrix_figure(np.eye(3, dtype=int), NAMES, '').savefig(tmp_path / 'matrix.png')
     prediction_strip_figure([sample()]).savefig(tmp_path / 'strip.png')
-    pixels = [pyplot.imread(tmp_path / name) for name in ('matrix.png', 'strip.png')]
+    recall_figure(np.eye(3, dtype=int), NAMES, '').savefig(tmp_path / 'recall.png')
+    pixels = [pyplot.imread(path) for path in tmp_path.iterdir()]
+    assert len(pixels) == 3
     assert all(picture.std() > .05 for picture in pixels)
     assert pyplot.get_fignums() == []

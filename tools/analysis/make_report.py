@@ -1,10 +1,10 @@
-"""Write a report of a test run: scores, per-class recall, confusion matrices, sample predictions.
+"""Write a report of a test run: scores with intervals, figures, sample predictions, curves.
 
     python tools/analysis/make_report.py CONFIG CHECKPOINT [--work-dir DIR] [--cfg-options ...]
 
 Reads the prediction file of the config's ``WARUARMetric`` in the work directory (made by
-tools/test.py with the same --work-dir) and the test data; writes ``report/report.md`` with its
-pictures into the work directory.
+tools/test.py with the same --work-dir), the test data and, if the training was there too, its
+scalars; writes ``report/report.md`` with its pictures into the work directory.
 """
 
 import argparse
@@ -15,14 +15,18 @@ import numpy as np
 import pandas as pd
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
+from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the data sets)
 from mmaction.registry import DATASETS
 from unilearn_mm.datasets.transforms import DecodeClip, OpenClip
-from unilearn_mm.evaluation.expression_scores import (TaskScores, read_predictions,
-                                                      scores_from_predictions)
-from unilearn_mm.visualization.figures import (PredictionSample, confusion_matrix_figure,
-                                               prediction_strip_figure)
+from unilearn_mm.evaluation.bootstrap import RESAMPLES
+from unilearn_mm.evaluation.expression_scores import scores_from_predictions
+from unilearn_mm.evaluation.prediction_table import read_predictions, task_score_array
+from unilearn_mm.evaluation.score_tables import recall_table, score_table
+from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
+from unilearn_mm.visualization.figures import PredictionSample, prediction_strip_figure
+from unilearn_mm.visualization.task_figures import task_figures
 
 SAMPLES_SHOWN = 4  # of each task: as many wrong as right ones where there are enough
 DOTS_PER_INCH = 110
@@ -52,19 +56,24 @@ def main() -> None:
     located = {(info['source'], info['sample_id']): info
                for info in map(dataset.get_data_info, range(len(dataset)))}
 
-    lines = ['# Test report', '', *score_table(scores), '']
-    for task, task_scores in scores.items():
-        figure = confusion_matrix_figure(
-            task_scores.confusion, task_scores.class_names,
-            f'{task}: WAR {task_scores.war:.1%}, UAR {task_scores.uar:.1%}')
-        figure.savefig(folder / f'{task}_confusion.png', dpi=DOTS_PER_INCH)
-        rows = pick_rows(predictions[predictions['task'] == task])
-        samples = [prediction_sample(row, located, label_spaces[task]) for row in rows]
-        prediction_strip_figure(samples).savefig(
-            folder / f'{task}_samples.png', dpi=DOTS_PER_INCH)
-        lines += [f'## {task}', '', *recall_table(task_scores), '',
-                  f'![confusion matrix of {task}]({task}_confusion.png)', '',
-                  f'![sample predictions of {task}]({task}_samples.png)', '']
+    lines = ['# Test report', '', *score_table(scores), '',
+             f'In brackets: 95 % intervals of {RESAMPLES} bootstrap resamples, stratified by '
+             'label.', '']
+    for task, task_scores in tqdm(scores.items(), 'tasks', leave=False):
+        task_rows = predictions[predictions['task'] == task]
+        values = task_score_array(task_rows, len(label_spaces[task]), str(prediction_file))
+        figures = task_figures(task, task_scores, values, task_rows['label'].to_numpy())
+        figures['samples'] = prediction_strip_figure([
+            prediction_sample(row, located, label_spaces[task]) for row in pick_rows(task_rows)])
+        lines += [f'## {task}', '', *recall_table(task_scores), '']
+        for name, figure in figures.items():
+            figure.savefig(folder / f'{task}_{name}.png', dpi=DOTS_PER_INCH)
+            lines += [f'![{name} of {task}]({task}_{name}.png)', '']
+    scalars = scalar_files(work_dir)
+    if scalars:
+        training_curves_figure(read_scalars(scalars), str(work_dir)).savefig(
+            folder / 'training.png', dpi=DOTS_PER_INCH)
+        lines += ['## Training', '', '![training curves](training.png)', '']
     logs = sorted(work_dir.glob('*/*.log'))
     lines += ['## Files', '',
               f'- config: `{args.config}`',
@@ -75,23 +84,6 @@ def main() -> None:
     report.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     print('\n'.join(score_table(scores)))
     print(f'\nreport with pictures: {report}')
-
-
-def score_table(scores: Dict[str, TaskScores]) -> List[str]:
-    """Markdown rows: samples, WAR and UAR (in percent) of each task."""
-    return ['| task | samples | WAR | UAR |', '|---|---:|---:|---:|'] + [
-        f'| {task} | {item.num_samples} | {item.war:.2%} | {item.uar:.2%} |'
-        for task, item in scores.items()
-    ]
-
-
-def recall_table(scores: TaskScores) -> List[str]:
-    """Markdown rows: samples and recall (in percent) of each class."""
-    counts = scores.confusion.sum(axis=1)
-    return ['| class | samples | recall |', '|---|---:|---:|'] + [
-        f'| {name} | {count} | {"-" if np.isnan(recall) else f"{recall:.1%}"} |'
-        for name, count, recall in zip(scores.class_names, counts, scores.recall)
-    ]
 
 
 def pick_rows(rows: pd.DataFrame) -> List[pd.Series]:

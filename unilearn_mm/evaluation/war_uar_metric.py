@@ -1,8 +1,6 @@
 """WAR and UAR of every task in an evaluation, the same for any number of processes."""
 import logging
-import os
 from itertools import chain
-from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -14,8 +12,13 @@ from mmengine.dist import (broadcast_object_list, collect_results, get_world_siz
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from .expression_scores import (PREDICTION_COLUMNS, TaskScores, confusion_table,
-                                scores_from_predictions)
+from .bootstrap import RESAMPLES
+from .calibration import sums_off_one
+from .expression_scores import TaskScores, scores_from_predictions
+from .prediction_table import (GROUP_PREFIX, PREDICTION_COLUMNS, SCORE_PREFIX,
+                               prediction_suffix, score_columns, write_predictions)
+from .score_tables import score_text, subgroup_table
+from .subgroups import subgroup_scores
 
 META_KEYS = ('source', 'task', 'media', 'sample_id')
 
@@ -29,6 +32,7 @@ class SampleResult(NamedTuple):
         task (str): names the label space.
         media (str): 'video' or 'image'.
         label (int): class id in [0, K).
+        groups (tuple[tuple[str, str], ...]): name and value of its group columns, by name.
         scores (tuple[float, ...]): K finite scores in double precision.
     """
     source: str
@@ -36,42 +40,63 @@ class SampleResult(NamedTuple):
     task: str
     media: str
     label: int
+    groups: Tuple[Tuple[str, str], ...]
     scores: Tuple[float, ...]
 
 
 @METRICS.register_module()
 class WARUARMetric(BaseMetric):
-    """WAR, UAR and per-class recall of each task that occurs in an evaluation.
+    """WAR, UAR, F1, recall and calibration of each task that occurs in an evaluation.
 
     A data sample must carry the metainfo ``source``, ``task``, ``media`` and ``sample_id`` (all
-    str), a ``gt_label`` of one class id, and a ``pred_score`` of shape (K,). The prediction is
-    the class of the highest score, compared in float64, the lowest id among equals; a
-    ``pred_label`` that does not have the highest score is an error. The data set's metainfo
-    must hold ``label_spaces``: task -> K class names in id order.
+    str), a ``gt_label`` of one class id, and a ``pred_score`` of shape (K,). It may carry
+    ``groups``, a dict of str to str (subject, gender, age, ...). The prediction is the class of
+    the highest score, compared in float64, the lowest id among equals; a ``pred_label`` that does
+    not have the highest score is an error. The data set's metainfo must hold ``label_spaces``:
+    task -> K class names in id order.
 
     Scores are computed once, on the main process, over the results of all processes. A sample
     counts once however often a distributed sampler repeated it, and neither the number of
     processes nor the order of the results changes a number. Every sample of the data set must
-    have been scored.
+    have been scored. Views of a sample are averaged by the head.
 
     For each task the metric returns the floats ``<task>/WAR``, ``<task>/UAR``,
-    ``<task>/recall_<class name>`` (all in [0, 1]) and ``<task>/num_samples``, and logs the
-    confusion matrix. Classes without a label have no recall; a warning names them.
+    ``<task>/macro_F1``, ``<task>/weighted_F1``, ``<task>/recall_<class name>`` (all in [0, 1]) and
+    ``<task>/num_samples``; and ``<task>/ECE`` and ``<task>/NLL`` if the scores are probabilities,
+    as those of a head with ``average_clips='prob'`` are (a warning says if they are not). Classes
+    without a label have no recall; a warning names them. Only logged are the bootstrap intervals
+    (see ``bootstrap``), the confusion matrix and the scores of groups.
 
     Args:
-        prediction_file (str, optional): CSV file for one row per sample, sorted by source and
-            sample_id, from which ``scores_from_predictions`` computes the same scores again.
-            Each evaluation replaces the file of the one before.
+        prediction_file (str, optional): CSV or Parquet file (by its suffix) for one row per
+            sample with its scores and groups, from which ``scores_from_predictions`` and
+            tools/analysis/eval_predictions.py compute the same numbers again. Each evaluation
+            replaces the file of the one before.
+        groups (Sequence[str]): group columns for which WAR and UAR are logged per group.
+        bootstrap (int): resamples behind the 95 % intervals.
         collect_device (str): 'cpu' exchanges results through files in the working directory,
             which all nodes must share; 'gpu' through the process group.
+
+    Raises:
+        ValueError: ``prediction_file`` has another suffix, or ``bootstrap`` is below one.
     """
 
     # Keys start with the task; None would log a warning about a missing prefix.
     default_prefix: Optional[str] = ''
 
-    def __init__(self, prediction_file: Optional[str] = None, collect_device: str = 'cpu') -> None:
+    def __init__(self,
+                 prediction_file: Optional[str] = None,
+                 groups: Sequence[str] = (),
+                 bootstrap: int = RESAMPLES,
+                 collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device)
+        if prediction_file is not None:
+            prediction_suffix(prediction_file)  # an error now, not after the test
+        if bootstrap < 1:
+            raise ValueError(f'bootstrap must be at least 1 resample, found {bootstrap}')
         self.prediction_file = prediction_file
+        self.groups = tuple(groups)
+        self.bootstrap = bootstrap
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Check and keep the results of one batch.
@@ -82,7 +107,8 @@ class WARUARMetric(BaseMetric):
                 returns it.
 
         Raises:
-            TypeError: a metainfo value is not a str, or label or scores are no tensor.
+            TypeError: a metainfo value is not a str, groups are no dict of str to str, or label or
+                scores are no tensor.
             ValueError: a data sample lacks a key, ``label_spaces`` lacks its task, a label lies
                 outside [0, K), scores are not finite or of another shape than (K,), or
                 ``pred_label`` does not have the highest score.
@@ -100,7 +126,8 @@ class WARUARMetric(BaseMetric):
 
         Raises:
             ValueError: the number of different samples is not ``size``, or results of one
-                sample disagree in their label, task or media.
+                sample disagree in their label, task, media or groups, or no sample has a group
+                that is to be scored.
             RuntimeError: on the other processes, when the main process failed.
         """
         # One item per process: collect_results cuts the list of items to the given size.
@@ -134,12 +161,19 @@ class WARUARMetric(BaseMetric):
         """
         label_spaces = self.dataset_meta['label_spaces']
         table = _prediction_table(results, label_spaces)
+        if self.prediction_file is not None:
+            write_predictions(table, self.prediction_file)
+            print_log(f'Predictions of {len(table)} samples are in {self.prediction_file}',
+                      logger='current')
         numbers = {}
         for task, scores in scores_from_predictions(table, label_spaces).items():
-            _log_scores(task, scores)
+            rows = table[table['task'] == task]
+            _log_scores(task, scores, rows, self.bootstrap)
+            for name in self.groups:
+                found = subgroup_scores(rows, name, len(scores.class_names))
+                lines = [f'{task} by {name}:', *subgroup_table(found)]
+                print_log('\n'.join(lines), logger='current')
             numbers.update(_named_numbers(task, scores))
-        if self.prediction_file is not None:
-            _write_csv(table, Path(self.prediction_file))
         return numbers
 
     def _result(self, sample: dict) -> SampleResult:
@@ -148,6 +182,7 @@ class WARUARMetric(BaseMetric):
         num_classes = len(self._class_names(meta['task'], where))
         return SampleResult(
             label=_label(sample, num_classes, where),
+            groups=_groups(sample, where),
             scores=_scores(sample, num_classes, where),
             **meta)
 
@@ -180,6 +215,15 @@ def _metainfo(sample: dict) -> Dict[str, str]:
             raise TypeError(f'metainfo {key!r} of a data sample must be a str, found {value!r} in '
                             f'{meta}; correct it in the data set')
     return meta
+
+
+def _groups(sample: dict, where: str) -> Tuple[Tuple[str, str], ...]:
+    groups = sample.get('groups', {})
+    if not isinstance(groups, dict) or not all(
+            isinstance(text, str) for item in groups.items() for text in item):
+        raise TypeError(f'{where}: groups must be a dict of str to str, found {groups!r}; correct '
+                        'it in the data set')
+    return tuple(sorted(groups.items()))
 
 
 def _numbers(sample: dict, key: str, where: str) -> torch.Tensor:
@@ -229,11 +273,11 @@ def _each_sample_once(results: Iterable[SampleResult], size: int) -> List[Sample
     unique: Dict[tuple, SampleResult] = {}
     for result in sorted(results):
         kept = unique.setdefault(result[:2], result)
-        if kept[2:5] != result[2:5]:
+        if kept[2:6] != result[2:6]:
             raise ValueError(
                 f'sample {result.sample_id!r} of source {result.source!r} was scored with '
-                f'(task, media, label) {kept[2:5]} and {result[2:5]}; give every sample of a '
-                'source its own sample_id')
+                f'(task, media, label, groups) {kept[2:6]} and {result[2:6]}; give every sample '
+                'of a source its own sample_id')
     if len(unique) != size:
         raise ValueError(
             f'{len(unique)} different samples were scored, expected the {size} of the data set; '
@@ -245,38 +289,44 @@ def _each_sample_once(results: Iterable[SampleResult], size: int) -> List[Sample
 def _prediction_table(results: List[SampleResult],
                       label_spaces: Dict[str, Sequence[str]]) -> pd.DataFrame:
     table = pd.DataFrame(results, columns=SampleResult._fields)
-    scores = pd.DataFrame(table.pop('scores').tolist(), dtype=np.float64).add_prefix('score_')
+    scores = pd.DataFrame(table.pop('scores').tolist(), dtype=np.float64).add_prefix(SCORE_PREFIX)
+    # '' and not a missing value, which a CSV file could not tell from it
+    groups = pd.DataFrame(list(map(dict, table.pop('groups'))), dtype=str).fillna('')
+    groups = groups[sorted(groups)].add_prefix(GROUP_PREFIX)
     table['prediction'] = [int(np.argmax(result.scores)) for result in results]
     for ids in ('label', 'prediction'):
         table[f'{ids}_name'] = [label_spaces[task][index]
                                 for task, index in zip(table['task'], table[ids])]
-    return table[list(PREDICTION_COLUMNS)].join(scores)
+    return pd.concat([table[list(PREDICTION_COLUMNS)], groups, scores], axis=1)
 
 
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.tmp')
-    table.to_csv(unfinished, index=False)
-    os.replace(unfinished, path)
-    print_log(f'Predictions of {len(table)} samples are in {path}', logger='current')
-
-
-def _log_scores(task: str, scores: TaskScores) -> None:
-    print_log(
-        f'{task}: {scores.num_samples} samples, WAR {scores.war:.2%}, UAR {scores.uar:.2%} '
-        f'(rows: label, columns: prediction, recall in %)\n{confusion_table(scores)}',
-        logger='current')
+def _log_scores(task: str, scores: TaskScores, rows: pd.DataFrame, resamples: int) -> None:
+    print_log(f'{task}: {score_text(scores, resamples)}', logger='current')
     if scores.absent_classes:
         print_log(
             f'{task}: no sample has the label {", ".join(scores.absent_classes)}; UAR is the mean '
             'over the other classes',
             logger='current',
             level=logging.WARNING)
+    if scores.ece is None:
+        values = rows[score_columns(rows)].to_numpy()[:, :len(scores.class_names)]
+        wrong = sums_off_one(values)
+        first = rows.iloc[int(wrong.argmax())]
+        print_log(
+            f'{task}: ECE and NLL are not computed, because the scores of {wrong.sum()} samples '
+            f'are no probabilities (those of {first.sample_id!r} sum to '
+            f'{values[wrong][0].sum():.6g}); a head with average_clips=\'prob\' gives '
+            'probabilities',
+            logger='current',
+            level=logging.WARNING)
 
 
 def _named_numbers(task: str, scores: TaskScores) -> Dict[str, float]:
-    recalls = {f'{task}/recall_{name}': float(recall)
+    calibration = {} if scores.ece is None else {'ECE': scores.ece, 'NLL': scores.nll}
+    recalls = {f'recall_{name}': float(recall)
                for name, recall in zip(scores.class_names, scores.recall)
                if not np.isnan(recall)}
-    return {f'{task}/WAR': scores.war, f'{task}/UAR': scores.uar, **recalls,
-            f'{task}/num_samples': float(scores.num_samples)}
+    numbers = dict(WAR=scores.war, UAR=scores.uar, macro_F1=scores.macro_f1,
+                   weighted_F1=scores.weighted_f1, **calibration, **recalls,
+                   num_samples=float(scores.num_samples))
+    return {f'{task}/{name}': number for name, number in numbers.items()}

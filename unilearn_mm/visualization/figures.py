@@ -9,7 +9,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from unilearn_mm.evaluation.bootstrap import proportion_interval
+from unilearn_mm.evaluation.expression_scores import per_class_recall, uar
+
 CORRECT_COLOUR, WRONG_COLOUR, OTHER_COLOUR = '#1b7837', '#c2410c', '#b8bec8'
+BAR_COLOUR = '#4878a8'
 MAX_FRAMES = 6
 
 
@@ -74,6 +78,49 @@ def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str],
     ax.set_xticks(range(num_classes), class_names, rotation=40, ha='right', rotation_mode='anchor')
     ax.set(xlabel='prediction', ylabel='label', title=title)
     fig.colorbar(image, ax=ax, label="share of the label's samples (%)")
+    return fig
+
+
+def recall_figure(confusion: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
+    """Draw the recall of each class with its 95 % Wilson interval, and UAR as a line.
+
+    A class that does not occur as a label has no bar.
+
+    Args:
+        confusion (np.ndarray): (K, K) counts, row = label, column = prediction.
+        class_names (Sequence[str]): K names in id order.
+        title (str): heading.
+
+    Returns:
+        Figure: one axes, classes from top to bottom.
+
+    Raises:
+        ValueError: ``confusion`` is not square or holds no sample.
+    """
+    recall = per_class_recall(confusion)
+    totals = np.asarray(confusion).sum(axis=1)
+    bounds = np.array([proportion_interval(correct, total)
+                       for correct, total in zip(np.diag(confusion), totals)])
+    places = np.arange(len(class_names))
+    fig = Figure(figsize=(6.2, 1.5 + 0.4 * len(class_names)), layout='constrained')
+    ax = fig.add_subplot()
+    ax.barh(places, np.nan_to_num(recall * 100), color=BAR_COLOUR, height=0.7)
+    known = totals > 0
+    arms = np.abs(bounds.T - recall)[:, known] * 100
+    ax.errorbar(recall[known] * 100, places[known], xerr=arms, fmt='none', ecolor='black',
+                capsize=3, linewidth=1)
+    for place, value in zip(places, recall):
+        ax.text(104, place, 'no sample' if np.isnan(value) else f'{value:.1%}', va='center',
+                fontsize=8.5)
+    mean = float(uar(confusion)) * 100
+    ax.axvline(mean, linestyle='--', color=WRONG_COLOUR, linewidth=1)
+    ax.text(mean, -0.62, f'UAR {mean:.1f}%', color=WRONG_COLOUR, fontsize=8, ha='center',
+            va='bottom')
+    ax.set_yticks(places, [f'{name} (n={total})' for name, total in zip(class_names, totals)])
+    ax.set(xlim=(0, 118), ylim=(len(places) - 0.4, -0.6), xticks=range(0, 101, 20),
+           xlabel='recall (%) with 95 % interval')
+    ax.set_title(title, pad=16)
+    ax.spines[['top', 'right']].set_visible(False)
     return fig
 
 

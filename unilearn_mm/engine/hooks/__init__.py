@@ -5,8 +5,9 @@ from .prediction_file import PredictionFileHook
 from .read_failures import ReadFailureHook
 from .reconstruction import ReconstructionHook
 from .routing import RoutingHook
+from .temperature import TemperatureHook
 
 __all__ = [
     'CheckpointCheckHook', 'PredictionFileHook', 'ReadFailureHook', 'ReconstructionHook',
-    'RoutingHook'
+    'RoutingHook', 'TemperatureHook'
 ]
