@@ -243,7 +243,10 @@ def test_the_command_lines_refuse(toy_root, tmp_path):
     env = {**os.environ, 'TOY_DATA': str(toy_root), 'OMP_NUM_THREADS': '1',
            'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
     for script, arguments in (('tools/test.py', [config, str(path)]),
-                              ('tools/train.py', [config, '--resume', str(path)])):
+                              ('tools/train.py', [
+                                  config, '--resume', str(path), '--cfg-options',
+                                  'train_dataloader.batch_size=7',
+                                  'train_dataloader.batch_sampler.batch_sizes.toy_image=7'])):
         done = subprocess.run([sys.executable, str(ROOT / script), *arguments, '--work-dir',
                                str(tmp_path / 'work')], env=env, cwd=tmp_path, text=True,
                               capture_output=True, timeout=280)
