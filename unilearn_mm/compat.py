@@ -263,49 +263,6 @@ def _wrap(owner: Any, name: str, wrapper: Callable[[Callable], Callable]) -> Non
         setattr(owner, name, replacement)
 
 
-def unpickle_no_downloads() -> bool:
-    """Read checkpoints from URLs as strictly as local ones.
-
-    Symptom: a checkpoint from ``https://`` runs the code in it. Cause: MMEngine downloads with
-    ``torch.hub.load_state_dict_from_url``, whose ``weights_only`` is off by default even where
-    ``torch.load`` has it on (neither project has a report of it).
-    """
-    from mmengine.runner import checkpoint
-
-    def strictly(load_url: Callable) -> Callable:
-        return lambda url, **kwargs: load_url(url, **{**kwargs, 'weights_only': True})
-
-    _wrap(checkpoint, 'load_url', strictly)
-    return True
-
-
-def run_no_config_of_checkpoints() -> bool:
-    """Keep a checkpoint from running Python as the config that it was trained with.
-
-    Symptom: ``--resume`` runs the text in ``meta['config']``. Cause: to compare the number of
-    GPUs, ``Runner.resume`` of MMEngine 0.10.7 parses that text as a config, and configs are
-    Python (not reported). MMEngine itself writes ``meta['cfg']``, which nothing parses, so the
-    other key is renamed.
-    """
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    def without_config(load: Callable) -> Callable:
-
-        def load_checkpoint(*args: Any, **kwargs: Any) -> dict:
-            checkpoint = load(*args, **kwargs)
-            meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
-            if isinstance(meta, dict) and 'config' in meta:
-                warnings.warn('the checkpoint has a config in meta["config"], which MMEngine '
-                              'would run as Python; it is ignored')
-                meta['config_text'] = meta.pop('config')
-            return checkpoint
-
-        return load_checkpoint
-
-    _wrap(CheckpointLoader, 'load_checkpoint', without_config)
-    return True
-
-
 def _ranks_run_on_cpu() -> bool:
     """MMEngine picks its device once, when it is imported; the Runner moves the model there.
 
@@ -410,6 +367,5 @@ def repair() -> Tuple[str, ...]:
     if os.environ.get('UNILEARN_MM_NO_COMPAT', '0') not in ('', '0'):
         return ()
     repairs = (stub_missing_drn, switch_off_multimodal, allow_checkpoint_types,
-               unpickle_no_downloads, run_no_config_of_checkpoints, init_cpu_ranks_with_gloo,
-               drop_device_ids_on_cpu, format_config_once)
+               init_cpu_ranks_with_gloo, drop_device_ids_on_cpu, format_config_once)
     return tuple(function.__name__ for function in repairs if function())

@@ -1,19 +1,13 @@
 """Hooks."""
 
-from .atomic_checkpoint import AtomicCheckpointHook
 from .checkpoint_check import CheckpointCheckHook
-from .exact_resume import ExactResumeHook
-from .finite_guard import FiniteGuardHook
 from .prediction_file import PredictionFileHook
-from .preemption import PreemptionHook
 from .read_failures import ReadFailureHook
 from .reconstruction import ReconstructionHook
 from .routing import RoutingHook
-from .run_record import RunRecordHook
 from .temperature import TemperatureHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'CheckpointCheckHook', 'ExactResumeHook', 'FiniteGuardHook',
-    'PredictionFileHook', 'PreemptionHook', 'ReadFailureHook', 'ReconstructionHook',
-    'RoutingHook', 'RunRecordHook', 'TemperatureHook'
+    'CheckpointCheckHook', 'PredictionFileHook', 'ReadFailureHook', 'ReconstructionHook',
+    'RoutingHook', 'TemperatureHook'
 ]
