@@ -111,6 +111,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6 / 1.2e-3, end=5, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=max_epochs, eta_min=0., convert_to_iter_based=True)
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 default_hooks = dict(checkpoint=dict(interval=10))
 find_unused_parameters = False

@@ -150,8 +150,9 @@ missing = compat.drn_is_missing({list(mmaction_folders())!r})
 applied = compat.repair()
 assert compat.repair() == applied
 assert applied == ('stub_missing_drn',) * missing + (
-    'switch_off_multimodal', 'allow_checkpoint_types', 'init_cpu_ranks_with_gloo',
-    'drop_device_ids_on_cpu', 'format_config_once'), applied
+    'switch_off_multimodal', 'allow_checkpoint_types', 'unpickle_no_downloads',
+    'run_no_config_of_checkpoints', 'init_cpu_ranks_with_gloo', 'drop_device_ids_on_cpu',
+    'format_config_once'), applied
 from mmengine.model import MMDistributedDataParallel
 construct = MMDistributedDataParallel.__init__
 compat.drop_device_ids_on_cpu()

@@ -1,11 +1,14 @@
 """Which jobs are done, resumed, refused; told from real files of a work directory."""
 
 import json
+import signal
+import sys
 
 import pytest
 from mmengine.config import Config
 
-from unilearn_mm.jobs import LAST_EPOCH, Job, JobError, validation_scores
+from unilearn_mm.jobs import (LAST_EPOCH, Job, JobError, JobPreempted,
+                              run_and_hand_on_signals, validation_scores)
 
 
 def job_in(folder, save_best=None, **options):
@@ -59,11 +62,9 @@ def test_a_longer_schedule_is_not_done(tmp_path):
 def test_the_best_epoch_is_tested_where_the_recipe_saves_it(tmp_path):
     job = job_in(tmp_path, save_best='dfew/WAR')
     write_checkpoint(tmp_path, 'epoch_2.pth')
-    with pytest.raises(JobError, match='validation of the last epoch, 2, was interrupted'):
-        job.checkpoint()
-    scalars = tmp_path / '20260101' / 'vis_data' / 'scalars.json'
-    scalars.parent.mkdir(parents=True)
-    scalars.write_text('{"dfew/WAR": 0.5, "step": 1}\n{"dfew/WAR": 0.4, "step": 2}\n')
+    assert job.checkpoint() is None, 'the validation of the last epoch is still to come'
+    job.trained.parent.mkdir()
+    job.trained.touch()
     with pytest.raises(JobError, match=r'one file best_dfew_WAR_epoch_\*\.pth, found \[\]'):
         job.checkpoint()
     (tmp_path / 'best_dfew_WAR_epoch_1.pth').write_bytes(b'best')
@@ -97,6 +98,34 @@ def test_a_script_that_fails_is_an_error(tmp_path):
     assert 'Error' in (tmp_path / 'job' / 'train.log').read_text()
 
 
+def test_a_preempted_script_is_told_from_one_that_failed(tmp_path):
+    job = job_in(tmp_path)
+    job.launcher = [sys.executable, '-c', 'import sys; sys.exit(85)']
+    with pytest.raises(JobPreempted, match='train was told to end and is saved'):
+        job.train()
+    job.launcher[-1] = 'import sys; sys.exit(84)'
+    with pytest.raises(JobError, match='exit code 84') as caught:
+        job.train()
+    assert not isinstance(caught.value, JobPreempted)
+
+
+LISTENER = """
+import signal, sys, os
+signal.signal(signal.{name}, lambda *_: sys.exit(85))
+os.kill(os.getppid(), signal.{name})
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_signals_are_handed_on(name):
+    """The child sends its parent, this process, the signal, and gets it back."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    command = [sys.executable, '-c', LISTENER.format(name=name)]
+    assert run_and_hand_on_signals(command) == 85
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
 def test_validation_scores_of_all_sessions(tmp_path):
     """An epoch that was repeated counts once, as logged last; lines of training do not count."""
     for name, lines in (
@@ -110,5 +139,8 @@ def test_validation_scores_of_all_sessions(tmp_path):
     assert {epoch: scores['a/WAR'] for epoch, scores in found.items()} == {1: 0.3, 2: 0.2}
     with open(path, 'a') as file:
         file.write('{"a/WAR": 0.')
-    with pytest.raises(JobError, match=r'3/vis_data/scalars\.json, line 3.*half a line'):
+    assert validation_scores(tmp_path) == found, 'half a line, as a kill leaves'
+    with open(path, 'a') as file:
+        file.write('\n')
+    with pytest.raises(JobError, match=r'3/vis_data/scalars\.json, line 3.*expected a JSON'):
         validation_scores(tmp_path)

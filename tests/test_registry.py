@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from mmaction.registry import (DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS,
+from mmaction.registry import (DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS,
                                OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS)
 from mmaction.structures import ActionDataSample
+from mmengine.registry import MODEL_WRAPPERS
 
 TINY = dict(type='VisionTransformerMoAE', img_size=16, patch_size=8, num_frames=4, embed_dims=16,
             depth=2, num_heads=2, moae=dict(num_experts=3))
@@ -118,13 +119,23 @@ ELSEWHERE = dict(
     PredictionFileHook='test_runs.py',
     ReadFailureHook='engine/test_read_failures.py',
     TemperatureHook='engine/test_temperature_hook.py',
+    AtomicCheckpointHook='engine/test_atomic_checkpoint.py',
+    ExactResumeHook='engine/test_exact_resume.py',
+    ResumableTrainLoop='engine/test_exact_resume.py',
+    FigureHook='engine/test_figures.py',
+    FiniteGuardHook='engine/test_finite_guard.py',
+    PreemptionHook='engine/test_preemption.py',
+    RunRecordHook='engine/test_run_record.py',
+    FullyShardHook='engine/test_sharding.py',
+    FullyShardedModel='engine/test_sharding.py',
     ReconstructionHook='test_pretraining.py',
     RoutingHook='engine/test_routing.py')
 
 
 def test_every_registered_name_is_covered():
     ours = {name for registry in (MODELS, DATASETS, DATA_SAMPLERS, METRICS, TRANSFORMS, HOOKS,
-                                  OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS)
+                                  OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, LOOPS,
+                                  MODEL_WRAPPERS)
             for name, cls in registry.module_dict.items()
             if cls.__module__.startswith('unilearn_mm') and name != 'DRN'}
     assert ours == set(RUNS) | set(ELSEWHERE)

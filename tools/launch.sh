@@ -11,4 +11,5 @@ else
     rendezvous=(--nnodes "$NNODES" --node_rank "${NODE_RANK:-0}"
                 --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}")
 fi
-exec "${PYTHON:-python}" -m torch.distributed.run "${rendezvous[@]}" --nproc_per_node "$GPUS" "$@"
+tools=$(cd -- "$(dirname "${BASH_SOURCE[0]}")" > /dev/null && pwd)
+exec "${PYTHON:-python}" "$tools/launch.py" "${rendezvous[@]}" --nproc_per_node "$GPUS" "$@"

@@ -26,8 +26,10 @@ from tqdm import tqdm
 import unilearn_mm  # noqa: F401  (repairs the stack)
 from unilearn_mm.datasets.annotations import AnnotationError
 from unilearn_mm.datasets.splits import write_hold_out
-from unilearn_mm.jobs import Job, JobError
+from unilearn_mm.engine.hooks.preemption import EXIT_CODE
+from unilearn_mm.jobs import Job, JobError, JobPreempted
 
+LAUNCH = Path(__file__).with_name('launch.py')
 SUMMARIZE = Path(__file__).parent / 'analysis' / 'summarize_folds.py'
 VIDEO = 'ExpressionVideoDataset'
 
@@ -129,7 +131,7 @@ def check_folds_differ(configs: List[Config]) -> None:
 
 
 def main(argv: List[str]) -> int:
-    """Command line; the exit code is 1 if a fold fails."""
+    """Command line; the exit code is 1 if a fold fails, 85 if it was told to end and is saved."""
     ours, train_args = ((argv[:argv.index('--')], argv[argv.index('--') + 1:])
                         if '--' in argv else (argv, []))
     parser = argparse.ArgumentParser(
@@ -144,6 +146,8 @@ def main(argv: List[str]) -> int:
     parser.add_argument('--group', help='group column of identities (default: subject, if there)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args(ours)
+    launcher = ([sys.executable, str(LAUNCH), '--standalone', '--nproc_per_node',
+                 str(args.launcher_gpus)] if args.launcher_gpus else [])
     try:
         configs = [fold_config(args.config, fold, args.work_dir, args.cfg_options,
                                args.val_from_train, args.split_seed, args.group)
@@ -151,14 +155,14 @@ def main(argv: List[str]) -> int:
         check_folds_differ(configs)
         for fold, cfg in zip(tqdm(args.folds, desc='folds', unit='fold'), configs):
             os.environ['FOLD'] = str(fold)
-            job = Job(cfg, args.launcher_gpus, train_args)
+            job = Job(cfg, launcher, train_args)
             done = job.is_done()
             tqdm.write(f'== fold {fold}: {"done, skipped" if done else "running"} '
                        f'({job.work_dir})')
             job.run()
     except (JobError, AnnotationError) as error:
         print(f'\n{error}', file=sys.stderr)
-        return 1
+        return EXIT_CODE if isinstance(error, JobPreempted) else 1
     folders = [cfg.work_dir for cfg in configs]
     return subprocess.run([sys.executable, str(SUMMARIZE), *folders]).returncode
 

@@ -263,6 +263,61 @@ def _wrap(owner: Any, name: str, wrapper: Callable[[Callable], Callable]) -> Non
         setattr(owner, name, replacement)
 
 
+def unpickle_no_downloads() -> bool:
+    """Read checkpoints from URLs as strictly as local ones.
+
+    Symptom: a checkpoint from ``https://`` runs the code in it. Cause: MMEngine downloads with
+    ``torch.hub.load_state_dict_from_url``, whose ``weights_only`` is off by default even where
+    ``torch.load`` has it on (neither project has a report of it).
+    """
+    from mmengine.runner import checkpoint
+
+    def strictly(load_url: Callable) -> Callable:
+        return lambda url, **kwargs: load_url(url, **{**kwargs, 'weights_only': True})
+
+    _wrap(checkpoint, 'load_url', strictly)
+    return True
+
+
+def run_no_config_of_checkpoints() -> bool:
+    """Keep a checkpoint from running Python as the config that it was trained with.
+
+    Symptom: ``--resume`` runs the text in ``meta['config']``. Cause: to compare the number of
+    GPUs, ``Runner.resume`` of MMEngine 0.10.7 parses that text as a config, and configs are
+    Python (not reported). MMEngine itself writes ``meta['cfg']``, so the other key is renamed.
+    Its inferencers parse that one if they are given weights alone: that is refused.
+    """
+    from mmengine.infer import BaseInferencer
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    def without_config(load: Callable) -> Callable:
+
+        def load_checkpoint(*args: Any, **kwargs: Any) -> dict:
+            checkpoint = load(*args, **kwargs)
+            meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+            if isinstance(meta, dict) and 'config' in meta:
+                warnings.warn('the checkpoint has a config in meta["config"], which MMEngine '
+                              'would run as Python; it is ignored')
+                meta['config_text'] = meta.pop('config')
+            return checkpoint
+
+        return load_checkpoint
+
+    def with_config(init_model: Callable) -> Callable:
+
+        def _init_model(self: Any, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+            if not cfg:
+                raise ValueError('found weights without a config: the one inside them would be run '
+                                 'as Python; give the config file as `model`')
+            return init_model(self, cfg, *args, **kwargs)
+
+        return _init_model
+
+    _wrap(CheckpointLoader, 'load_checkpoint', without_config)
+    _wrap(BaseInferencer, '_init_model', with_config)
+    return True
+
+
 def _ranks_run_on_cpu() -> bool:
     """MMEngine picks its device once, when it is imported; the Runner moves the model there.
 
@@ -367,5 +422,6 @@ def repair() -> Tuple[str, ...]:
     if os.environ.get('UNILEARN_MM_NO_COMPAT', '0') not in ('', '0'):
         return ()
     repairs = (stub_missing_drn, switch_off_multimodal, allow_checkpoint_types,
-               init_cpu_ranks_with_gloo, drop_device_ids_on_cpu, format_config_once)
+               unpickle_no_downloads, run_no_config_of_checkpoints, init_cpu_ranks_with_gloo,
+               drop_device_ids_on_cpu, format_config_once)
     return tuple(function.__name__ for function in repairs if function())

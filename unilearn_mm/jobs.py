@@ -4,11 +4,14 @@ Folds and seeds are many such jobs, one after the other, that an interrupted ses
 to take up again. A job writes into its work directory, beside what MMEngine writes:
 
     job/recipe.py     the complete config; a job that is taken up again must have the same
+    job/trained       the training has ended, with its last validation
     job/tested.json   which checkpoint the predictions belong to, with the checksums of both
 """
 
+import contextlib
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from mmengine.config import Config
 
+from .engine.hooks.preemption import EXIT_CODE, SIGNALS
 from .run import first_file, stock_scripts
 
 LAST_EPOCH = 'last epoch'
@@ -26,6 +30,10 @@ class JobError(RuntimeError):
     """A job cannot be run, taken up again, or has failed; the message says what to do."""
 
 
+class JobPreempted(JobError):
+    """A training was told to end, and is saved (``PreemptionHook``)."""
+
+
 class Job:
     """One training and its test.
 
@@ -34,7 +42,8 @@ class Job:
 
     Args:
         cfg (Config): Complete recipe of an ``EpochBasedTrainLoop``; ``work_dir`` is the job's own.
-        gpus (int): Processes of ``torchrun`` on this machine; 0 runs one without a launcher.
+        launcher (Sequence[str]): Command that starts the processes of a distributed job, up to
+            the script; one process without it.
         train_args (Sequence[str]): Further arguments of MMAction2's tools/train.py.
         quiet (bool): Whether the output of the scripts goes to job/train.log and job/test.log
             instead of the terminal.
@@ -42,15 +51,16 @@ class Job:
 
     def __init__(self,
                  cfg: Config,
-                 gpus: int = 0,
+                 launcher: Sequence[str] = (),
                  train_args: Sequence[str] = (),
                  quiet: bool = False) -> None:
         self.cfg = cfg
         self.work_dir = Path(cfg.work_dir)
-        self.gpus = gpus
+        self.launcher = list(launcher)
         self.train_args = list(train_args)
         self.quiet = quiet
         self.recipe = self.work_dir / 'job' / 'recipe.py'
+        self.trained = self.work_dir / 'job' / 'trained'
         self.note = self.work_dir / 'job' / 'tested.json'
 
     @property
@@ -66,6 +76,9 @@ class Job:
     def checkpoint(self) -> Optional[Path]:
         """The checkpoint to be tested, None while the training is not finished.
 
+        Where the best one is tested, the training ends with the validation of the last epoch,
+        after which the best one is saved.
+
         Raises:
             JobError: If the checkpoint that the work directory names is not there, or the best
                 one cannot be known.
@@ -76,12 +89,8 @@ class Job:
             return None
         if self.selected_by == LAST_EPOCH:
             return last
-        if max_epochs not in validation_scores(self.work_dir):
-            raise JobError(
-                f'{self.work_dir}: the validation of the last epoch, {max_epochs}, was '
-                'interrupted, and MMEngine does not repeat it. Write the name of the checkpoint '
-                f'before it into {self.work_dir}/last_checkpoint and start again: the last epoch '
-                'is repeated')
+        if not self.trained.is_file():
+            return None
         pattern = f'best_{self.selected_by.replace("/", "_")}_epoch_*.pth'
         best = sorted(self.work_dir.glob(pattern))
         if len(best) != 1:
@@ -108,13 +117,13 @@ class Job:
         if self.checkpoint() is None:
             resume = ['--resume'] if self._last_checkpoint() else []
             self._run('train', *resume, *self.train_args)
+            self.trained.touch()
         checkpoint = self.checkpoint()
         if checkpoint is None:
             raise JobError(
                 f'{self.work_dir}: the training ended without epoch_'
-                f'{self.cfg.train_cfg.max_epochs}.pth. Either it was told to stop, then the same '
-                'command goes on; or the recipe must save its last epoch under that name '
-                '(CheckpointHook)')
+                f'{self.cfg.train_cfg.max_epochs}.pth'
+                '. The recipe must save its last epoch under that name (AtomicCheckpointHook)')
         return checkpoint
 
     def run(self) -> None:
@@ -164,21 +173,40 @@ class Job:
 
     def _run(self, what: str, *args: str) -> None:
         script = str(first_file(stock_scripts(f'tools/{what}.py')))
-        command = [sys.executable, '-m']
-        if self.gpus:
-            command += ['torch.distributed.run', '--standalone', '--nproc_per_node',
-                        str(self.gpus), '-m']
-            args = (*args, '--launcher', 'pytorch')
-        command += ['unilearn_mm.run', script, str(self.recipe), *args]
-        if self.quiet:
-            log = self.recipe.with_name(f'{what}.log')
-            with open(log, 'a', encoding='utf-8') as file:
-                code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
-        else:
-            log, code = 'above', subprocess.run(command).returncode
+        command = [*(self.launcher or [sys.executable]), '-m', 'unilearn_mm.run', script,
+                   str(self.recipe), *args]
+        if self.launcher:
+            command += ['--launcher', 'pytorch']
+        log = self.recipe.with_name(f'{what}.log') if self.quiet else None
+        with open(log, 'a', encoding='utf-8') if log else contextlib.nullcontext() as file:
+            code = run_and_hand_on_signals(command, stdout=file, stderr=file)
+        if code == EXIT_CODE:
+            raise JobPreempted(f'{self.work_dir}: {what} was told to end and is saved; the same '
+                               'command goes on from here')
         if code:
             raise JobError(f'{self.work_dir}: {what} ended with exit code {code}; the reason '
-                           f'stands in the output ({log}). The same command goes on from here')
+                           f'stands in the output ({log or "above"}). The same command goes on '
+                           'from here')
+
+
+def run_and_hand_on_signals(command: Sequence[str], **options: Any) -> int:
+    """Run a command to its end; SIGTERM and SIGUSR1 that come to this process go to it.
+
+    Args:
+        command (Sequence[str]): Program and arguments.
+        options: Of ``subprocess.Popen``.
+
+    Returns:
+        int: Exit code.
+    """
+    with subprocess.Popen(command, **options) as process:
+        previous = {number: signal.signal(number, lambda got, frame: process.send_signal(got))
+                    for number in SIGNALS}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def validation_scores(work_dir: Path) -> Dict[int, Dict[str, float]]:
@@ -192,17 +220,17 @@ def validation_scores(work_dir: Path) -> Dict[int, Dict[str, float]]:
         dict[int, dict[str, float]]: epoch -> ``<task>/WAR``, ``<task>/UAR``, ...; epochs ascend.
 
     Raises:
-        JobError: If a line is no JSON object.
+        JobError: If a line is no JSON object; what follows the last line end was being written
+            when a run was killed, and is left out.
     """
     scores: Dict[int, Dict[str, float]] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding='utf-8').split('\n')[:-1], start=1):
             try:
                 logged = json.loads(line)
             except json.JSONDecodeError as error:
                 raise JobError(f'{path}, line {number}: found {line[:80]!r}, expected a JSON '
-                               'object; a run that was killed leaves half a line, which can be '
-                               'removed') from error
+                               'object') from error
             if any(key.endswith('/WAR') for key in logged):
                 scores[logged['step']] = logged
     return dict(sorted(scores.items()))

@@ -76,10 +76,17 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         print(f'\n{error}: a file that cannot be decoded, or a slow disk. Raise `timeout` of the '
               'data loader for the latter.', *being_read(), sep='\n', file=sys.stderr)
         return 1
-    if torch.distributed.is_initialized():
-        # else gloo's threads may abort the process while it exits
-        torch.distributed.destroy_process_group()
+    except SystemExit:
+        _leave_process_group()
+        raise
+    _leave_process_group()
     return 0
+
+
+def _leave_process_group() -> None:
+    """Else gloo's threads may abort the process while it exits."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def main(argv: Sequence[str]) -> int:

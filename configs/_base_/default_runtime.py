@@ -8,13 +8,21 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # the last epoch is the one to report; `save_best` would select on the test fold, see README
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    # a kill or a full disk damages no file; --resume takes the newest good one
+    checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'))
 custom_hooks = [
     dict(type='CheckpointCheckHook'),  # a checkpoint that does not fit is an error
     dict(type='PredictionFileHook'),  # predictions go to the work directory
     dict(type='RoutingHook', interval=20),  # load of the experts, per source
+    # a resumed run computes what the uninterrupted one would have computed
+    dict(type='ExactResumeHook'),
+    # no step on NaN or infinity; three such steps in a row end the run
+    dict(type='FiniteGuardHook', max_consecutive=3),
+    dict(type='PreemptionHook'),  # SIGTERM, SIGUSR1: save, exit with code 85
+    dict(type='FigureHook'),  # confusion, recall, calibration, training curves: vis_data/vis_image
+    dict(type='RunRecordHook'),  # versions, lists, seed, hardware: run_record.json
     # files that cannot be read are counted and named; more than 1 % of them end the run
     dict(type='ReadFailureHook', max_share=0.01)
 ]

@@ -32,16 +32,24 @@ def batch(source):
     return dict(data_samples=[sample])
 
 
-def run(model, steps, interval):
-    """steps: (source, load (2, 4), dropped (2,)) of successive batches."""
+def run(model, steps, interval, saved_after=None, path=None):
+    """steps: (source, load (2, 4), dropped (2,)) of successive batches; another hook may take over.
+    """
     written = []
     visualizer = SimpleNamespace(add_scalars=lambda scalars, step: written.append((step, scalars)))
-    runner = SimpleNamespace(model=model, message_hub=Hub(), visualizer=visualizer, iter=0)
+    runner = SimpleNamespace(model=model, message_hub=Hub(), visualizer=visualizer, iter=0,
+                             _resume=True)
     hook = HOOKS.build(dict(type='RoutingHook', interval=interval))
     for index, (source, load, dropped) in enumerate(steps):
         runner.iter = index
         model.routing = dict(expert_load=load, dropped=dropped)
         hook.after_train_iter(runner, index, batch(source), {})
+        if saved_after == index + 1:
+            checkpoint = dict(optimizer={})
+            hook.before_save_checkpoint(runner, checkpoint)
+            torch.save(checkpoint, path)
+            hook = HOOKS.build(dict(type='RoutingHook', interval=interval))
+            hook.after_load_checkpoint(runner, torch.load(path, weights_only=True))
     return runner.message_hub, written
 
 
@@ -74,6 +82,23 @@ def test_each_interval_starts_anew():
                  interval=1)
     assert hub['train/a_load_max_over_mean'] == [pytest.approx(4.), pytest.approx(1.)]
     assert hub['train/a_dropped'] == [pytest.approx(1.), pytest.approx(.4)]
+
+
+def test_sums_between_two_logs_survive_in_the_checkpoint(tmp_path):
+    """Two steps before the checkpoint and two after it are logged as four in one go."""
+    loads = torch.rand(4, 2, 4).softmax(-1)
+    steps = [('ab'[index % 2], load, load[:, 0]) for index, load in enumerate(loads)]
+    whole, _ = run(Model(), steps, interval=4)
+    hub, _ = run(Model(), steps, interval=4, saved_after=2, path=tmp_path / 'checkpoint.pth')
+    assert set(hub) == set(whole) and len(hub) == 6
+    for name, values in whole.items():
+        assert hub[name] == values
+
+
+def test_what_cannot_be_resumed_gets_no_sums():
+    hook, checkpoint = HOOKS.build(dict(type='RoutingHook')), dict(state_dict={})
+    hook.before_save_checkpoint(None, checkpoint)
+    assert checkpoint == dict(state_dict={})
 
 
 def test_selection_biases_move_against_the_load():

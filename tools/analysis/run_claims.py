@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (repairs the stack)
 from unilearn_mm.datasets.label_spaces import class_names
+from unilearn_mm.engine.hooks.preemption import EXIT_CODE
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
-from unilearn_mm.jobs import Job, JobError
+from unilearn_mm.jobs import Job, JobError, JobPreempted
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 PRETRAINING, PRETRAINING_MINUTES = 'unilearn_toy_pretrain.py', 4
@@ -197,7 +198,7 @@ def _cell(row: Dict[str, Any], media: str, name: str) -> str:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Command line; the exit code is 1 if a run fails."""
+    """Command line; the exit code is 1 if a run fails, 85 if it was told to end and is saved."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -233,7 +234,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             (out / 'toy_claims.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     except JobError as error:
         print(f'\n{error}', file=sys.stderr)
-        return 1
+        return EXIT_CODE if isinstance(error, JobPreempted) else 1
     print('\n'.join(lines))
     print(f'\nresults: {out / "toy_claims.md"}')
     return 0

@@ -77,6 +77,9 @@ class WARUARMetric(BaseMetric):
         collect_device (str): 'cpu' exchanges results through files in the working directory,
             which all nodes must share; 'gpu' through the process group.
 
+    Attributes:
+        table (pd.DataFrame | None): the rows of the last evaluation, on the main process.
+
     Raises:
         ValueError: ``prediction_file`` has another suffix, or ``bootstrap`` is below one.
     """
@@ -97,6 +100,7 @@ class WARUARMetric(BaseMetric):
         self.prediction_file = prediction_file
         self.groups = tuple(groups)
         self.bootstrap = bootstrap
+        self.table: Optional[pd.DataFrame] = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Check and keep the results of one batch.
@@ -160,7 +164,7 @@ class WARUARMetric(BaseMetric):
             dict[str, float]: the scores of all tasks.
         """
         label_spaces = self.dataset_meta['label_spaces']
-        table = _prediction_table(results, label_spaces)
+        self.table = table = _prediction_table(results, label_spaces)
         if self.prediction_file is not None:
             write_predictions(table, self.prediction_file)
             print_log(f'Predictions of {len(table)} samples are in {self.prediction_file}',

@@ -11,6 +11,8 @@ from mmengine.model import is_model_wrapper
 
 from unilearn_mm.models.layers.routing import NoisyTopKRouter
 
+KEY = 'routing_sums'  # in the checkpoint
+
 
 @HOOKS.register_module()
 class RoutingHook(Hook):
@@ -22,7 +24,8 @@ class RoutingHook(Hook):
     ``load_max_over_mean`` (1 is uniform), ``load_entropy`` (share of the greatest possible one)
     and, with a capacity limit, ``dropped``; the visualizer gets the load of every expert.
 
-    Models without ``routing`` (stock recognizers) are left alone.
+    Models without ``routing`` (stock recognizers) are left alone. What is summed between two logs
+    is kept in the checkpoint.
 
     Args:
         interval (int): Steps between two logs; the logger's interval.
@@ -54,6 +57,18 @@ class RoutingHook(Hook):
             if is_main_process():
                 self._log(runner)
             self.sums.clear()
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Add the sums of the main rank, which logs; a best checkpoint has nothing to resume."""
+        if 'optimizer' in checkpoint:
+            checkpoint[KEY] = {source: list(sums) for source, sums in self.sums.items()}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Go on from the sums of a run that is resumed."""
+        if runner._resume:
+            device = next(runner.model.parameters()).device
+            for source, (load, dropped, count) in checkpoint.pop(KEY, {}).items():
+                self.sums[source] = [load.to(device), dropped.to(device), count]
 
     def _log(self, runner) -> None:
         for source, (load, dropped, count) in self.sums.items():
