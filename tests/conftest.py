@@ -6,11 +6,20 @@ import cv2
 import pytest
 import torch
 from media_files import coloured_frame, write_frames, write_video
+from mmengine.config import config
 from mmengine.registry import DefaultScope
 
 import unilearn_mm  # noqa: F401  (repairs the stack before any test imports mmaction.models)
 
 torch.set_num_threads(1)  # the models of the tests are so small that a second thread only waits
+
+
+@pytest.fixture(autouse=True, scope='session')
+def unformatted_configs():
+    """Each Runner has yapf format its config for seconds, which no test reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, 'FormatCode', lambda text, **style: (text, True))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,6 @@ def train(toy_root, work_dir, monkeypatch, *hooks, resume=False):
     monkeypatch.setenv('TOY_DATA', str(toy_root))
     monkeypatch.setattr(sys, 'argv', ['test'])
     cfg = Config.fromfile(ROOT / 'configs/unilearn_toy_image_only.py')
-    object.__setattr__(cfg, '_format_python_code', False)  # takes seconds
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f'{work_dir.name}_{resume}'
     cfg.resume = resume

@@ -45,7 +45,6 @@ class Watch(Hook):
 def toy(folder, name, *hooks, epochs=2, **options):
     """A runner of the toy recipe, 10 steps an epoch: clips and images, uneven validation."""
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
-    object.__setattr__(cfg, '_format_python_code', False)  # takes seconds
     cfg.work_dir = str(folder)
     cfg.experiment_name = folder.name
     cfg.launcher = 'pytorch' if 'RANK' in os.environ else 'none'

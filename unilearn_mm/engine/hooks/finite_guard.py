@@ -65,6 +65,9 @@ class FiniteGuardHook(Hook):
                             f'{type(optim).__name__}; take the hook out of this config')
         optim.backward = self._noting_loss(optim.backward)
         optim.step = self._guarded(optim, optim.step)
+        self.buffers = [buffer for module in runner.model.modules()
+                        for name, buffer in module.named_buffers(recurse=False)
+                        if name not in module._non_persistent_buffers_set]
         self._next_step()
 
     def after_train(self, runner) -> None:
@@ -74,14 +77,8 @@ class FiniteGuardHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
         """Remember the batch for the report."""
         if not self.samples:
-            self.buffers = [buffer.clone() for buffer in self._buffers(runner.model)]
+            self.saved_buffers = [buffer.clone() for buffer in self.buffers]
         self.samples += data_batch['data_samples']
-
-    @staticmethod
-    def _buffers(model: torch.nn.Module) -> List[torch.Tensor]:
-        return [buffer for module in model.modules()
-                for name, buffer in module.named_buffers(recurse=False)
-                if name not in module._non_persistent_buffers_set]
 
     def after_train_iter(self,
                          runner,
@@ -96,7 +93,7 @@ class FiniteGuardHook(Hook):
             self._next_step()
             return
         self.consecutive += 1
-        for buffer, before in zip(self._buffers(runner.model), self.buffers):
+        for buffer, before in zip(self.buffers, self.saved_buffers):
             buffer.copy_(before)
         report = self._write(runner)
         grad_norm = '' if self.norm is None else f', gradient norm {self.norm.item():g}'
