@@ -24,7 +24,7 @@ spec.loader.exec_module(show_reconstruction)
 def small_cfg(toy_root, work_dir, monkeypatch, epochs, name='unilearn_toy_pretrain.py', **options):
     monkeypatch.setenv('TOY_DATA', str(toy_root))
     monkeypatch.setattr(sys, 'argv', ['test'])
-    cfg = Config.fromfile(ROOT / 'configs' / name, format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / name)
     cfg.work_dir = str(work_dir)
     cfg.train_cfg.update(max_epochs=epochs, val_interval=1)
     cfg.train_dataloader.batch_size = 7

@@ -23,7 +23,7 @@ def small_cfg(name, toy_root, work_dir, monkeypatch, epochs=1):
     """A config of the repository on tiny data, without worker processes."""
     monkeypatch.setenv('TOY_DATA', str(toy_root))
     # unformatted: MMEngine's log of a config costs seconds otherwise
-    cfg = Config.fromfile(ROOT / 'configs' / name, format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / name)
     cfg.work_dir = str(work_dir)
     cfg.train_cfg.update(max_epochs=epochs, val_interval=1)
     cfg.train_dataloader.batch_size = 7
@@ -149,7 +149,7 @@ def test_real_recipes_train_on_data_in_the_official_layout(name, media_root, tmp
     official_layout(name, media_root, tmp_path)
     monkeypatch.delenv('FOLD', raising=False)
     monkeypatch.chdir(tmp_path)
-    cfg = Config.fromfile(ROOT / 'configs' / f'unilearn_{name}.py', format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / f'unilearn_{name}.py')
     cfg.model.backbone.update(embed_dims=24, depth=2, num_heads=2)
     cfg.model.cls_head.in_channels = 24
     cfg.optim_wrapper.paramwise_cfg.num_layers = 2

@@ -70,7 +70,7 @@ def fold_config(config: str, fold: int, work_dir: Optional[str], options: dict,
         AnnotationError: If the list cannot be split.
     """
     os.environ['FOLD'] = str(fold)
-    cfg = Config.fromfile(config, format_python_code=False)
+    cfg = Config.fromfile(config)
     cfg.merge_from_dict(options)
     folder = Path(cfg.work_dir)
     if work_dir is not None:

@@ -391,7 +391,7 @@ def format_config_once() -> bool:
     Symptom: a run starts 10 seconds late. Cause: each use of ``Config.pretty_text`` formats the
     whole config with yapf, which takes seconds for nested pipelines; the Runner and its hooks use
     it four times (open-mmlab/mmengine has ``format_python_code=False`` against it, which its own
-    scripts do not set). The text stays the same.
+    scripts do not set and ``Config.fromfile`` of 0.10.7 drops). The text stays the same.
     """
     from mmengine.config import config
 

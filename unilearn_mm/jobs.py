@@ -21,6 +21,7 @@ from mmengine.config import Config
 
 from .engine.hooks.preemption import EXIT_CODE, SIGNALS
 from .run import first_file, stock_scripts
+from .visualization.curves import read_scalars, scalar_files
 
 LAST_EPOCH = 'last epoch'
 KEYS_SHOWN = 8  # of a changed recipe
@@ -144,7 +145,7 @@ class Job:
             self.recipe.parent.mkdir(parents=True, exist_ok=True)
             self.cfg.dump(self.recipe)
             return
-        there = Config.fromfile(self.recipe, format_python_code=False)
+        there = Config.fromfile(self.recipe)
         changed = list(_differences(there.to_dict(), self.cfg.to_dict()))
         if changed:
             raise JobError(
@@ -223,17 +224,16 @@ def validation_scores(work_dir: Path) -> Dict[int, Dict[str, float]]:
         JobError: If a line is no JSON object; what follows the last line end was being written
             when a run was killed, and is left out.
     """
+    try:
+        curves = read_scalars(scalar_files(work_dir))['val']
+    except ValueError as error:
+        raise JobError(str(error)) from error
     scores: Dict[int, Dict[str, float]] = {}
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for number, line in enumerate(path.read_text(encoding='utf-8').split('\n')[:-1], start=1):
-            try:
-                logged = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise JobError(f'{path}, line {number}: found {line[:80]!r}, expected a JSON '
-                               'object') from error
-            if any(key.endswith('/WAR') for key in logged):
-                scores[logged['step']] = logged
-    return dict(sorted(scores.items()))
+    for name, curve in curves.items():
+        for epoch, value in curve.items():
+            scores.setdefault(epoch, {})[name] = value
+    return {epoch: found for epoch, found in sorted(scores.items())
+            if any(name.endswith('/WAR') for name in found)}
 
 
 def sha256(path: Path) -> str:

@@ -29,7 +29,7 @@ def run_test(toy_root, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['test'])
 
     def cfg_of(name, **options):
-        cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py', format_python_code=False)
+        cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py')
         cfg.merge_from_dict(options)
         cfg.merge_from_dict({'work_dir': str(tmp_path / name), 'experiment_name': name,
                              'test_dataloader.num_workers': 0,

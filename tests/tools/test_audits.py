@@ -70,7 +70,7 @@ def test_other_samples_are_refused():
 
 
 def test_only_clips_are_reordered_between_sampling_and_decoding():
-    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py', format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py')
     part, = audit_dynamics.reordered(cfg, 'reverse').test_dataloader.dataset.datasets
     kinds = [step.type for step in part.pipeline]
     assert kinds[:4] == ['OpenClip', 'UniformSample', 'FrameOrder', 'DecodeClip']
@@ -141,7 +141,7 @@ def test_models_without_experts_are_refused():
 def checkpoint(tmp_path, monkeypatch, toy_root):
     """An untrained toy model with experts that are not zero, and the tiny data beside it."""
     monkeypatch.setenv('TOY_DATA', str(toy_root))
-    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py', format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py')
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()

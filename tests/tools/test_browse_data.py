@@ -24,7 +24,7 @@ spec.loader.exec_module(browse_data)
 @pytest.fixture
 def cfg(toy_root, monkeypatch):
     monkeypatch.setenv('TOY_DATA', str(toy_root))
-    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py', format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py')
     cfg.train_dataloader.batch_size = 7
     cfg.train_dataloader.batch_sampler.batch_sizes.toy_image = 7
     return cfg

@@ -196,7 +196,7 @@ def test_a_recipe_that_ignores_the_fold_is_refused(folds_config, capsys):
 def test_folds_are_resumed_skipped_and_summarized(folds_config, capfd):
     runs = folds_config.parent / 'runs'
     # as left by an interruption after the first epoch of the first fold
-    cfg = Config.fromfile(folds_config, format_python_code=False)
+    cfg = Config.fromfile(folds_config)
     cfg.train_cfg.max_epochs = 1
     Runner.from_cfg(cfg).train()
     first = validation_scores(runs / 'fold_1')

@@ -37,7 +37,7 @@ def test_right_and_wrong_samples_are_shown(num_right, num_wrong):
 def test_a_report_shows_scores_figures_and_curves(toy_root, tmp_path, monkeypatch):
     """Of a run on tiny data, whose predictions are made up."""
     monkeypatch.setenv('TOY_DATA', str(toy_root))
-    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py', format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_toy.py')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     metric = WARUARMetric(prediction_file=str(tmp_path / 'work' / 'predictions.csv'))
     metric.dataset_meta = dataset.metainfo

@@ -24,7 +24,7 @@ OPTIONS = {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers
 
 def toy(name, toy_root, monkeypatch):
     monkeypatch.setenv('TOY_DATA', str(toy_root))
-    cfg = Config.fromfile(ROOT / 'configs' / name, format_python_code=False)
+    cfg = Config.fromfile(ROOT / 'configs' / name)
     cfg.merge_from_dict(OPTIONS)
     torch.manual_seed(0)
     return cfg, MODELS.build(cfg.model).eval()

@@ -103,7 +103,7 @@ def test_the_longest_row_in_a_few_steps(toy_root, tmp_path, monkeypatch, capsys)
     command = ['--smoke', '--rows', '6', '--seeds', '4', '--work-dir', str(tmp_path / 'claims')]
     assert run_claims.main(command) == 0
     folder = tmp_path / 'claims' / 'row_6' / 'seed_4'
-    recipe = Config.fromfile(folder / 'job' / 'recipe.py', format_python_code=False)
+    recipe = Config.fromfile(folder / 'job' / 'recipe.py')
     assert recipe.load_from == str(tmp_path / 'claims/pretraining/seed_4/epoch_1.pth')
     log = (folder / 'job' / 'train.log').read_text()
     assert f'{recipe.load_from}: ' in log and 'parameters are loaded' in log

@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument('--work-dir', help="default: the config's work_dir")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config, format_python_code=False)
+    cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.work_dir
     cfg.load_from, cfg.resume = args.checkpoint, False

@@ -17,14 +17,12 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the models)
 from mmaction.registry import MODELS
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError, compare_state
-from unilearn_mm.models.checkpoint_layouts import shown
+from unilearn_mm.models.checkpoint_fit import load_whole
 from unilearn_mm.visualization.embedding import tsne_figure
 
 DOTS_PER_INCH = 110
@@ -47,12 +45,7 @@ def main() -> None:
     init_default_scope(cfg.default_scope)
 
     model = MODELS.build(cfg.model).to(args.device).eval()
-    checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
-    wrong, missing, _ = compare_state(checkpoint.get('state_dict', checkpoint),
-                                      dict(model.named_parameters()))
-    if wrong or missing:
-        raise CheckpointMismatchError(f'{args.checkpoint} does not fit {args.config}: missing are '
-                                      f'{shown(missing)}; of other shape {shown(list(wrong))}')
+    load_whole(model, args.checkpoint, args.config)
     features, names = extract_features(model, cfg)
     chosen = choose(names['source'], args.samples)
     print(f't-SNE of {len(chosen)} of {len(features)} samples')

@@ -79,7 +79,7 @@ def config_of(name: str, folder: Path, seed: int, smoke: bool) -> Config:
         seed (int): Seed of the run.
         smoke (bool): Cut to a few steps.
     """
-    cfg = Config.fromfile(CONFIGS / name, format_python_code=False)
+    cfg = Config.fromfile(CONFIGS / name)
     cfg.work_dir = str(folder)
     cfg.randomness.seed = seed
     if smoke:

@@ -15,13 +15,11 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import load_checkpoint
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the models)
 from mmaction.registry import MODELS
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError, compare_state
-from unilearn_mm.models.checkpoint_layouts import shown
+from unilearn_mm.models.checkpoint_fit import load_whole
 from unilearn_mm.visualization.reconstruction import ReconstructionStrip, reconstruction_figure
 
 DOTS_PER_INCH = 110
@@ -45,12 +43,7 @@ def main() -> None:
     init_default_scope(cfg.default_scope)
 
     model = MODELS.build(cfg.model).to(args.device).eval()
-    checkpoint = load_checkpoint(model, args.checkpoint, map_location='cpu')
-    wrong, missing, _ = compare_state(checkpoint.get('state_dict', checkpoint),
-                                      dict(model.named_parameters()))
-    if wrong or missing:
-        raise CheckpointMismatchError(f'{args.checkpoint} does not fit {args.config}: missing are '
-                                      f'{shown(missing)}; of other shape {shown(list(wrong))}')
+    load_whole(model, args.checkpoint, args.config)
     args.out.mkdir(parents=True, exist_ok=True)
     found = strips(model, cfg, args.split, dict(image=args.images, video=args.clips))
     for source, source_strips in found.items():

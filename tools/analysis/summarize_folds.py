@@ -82,7 +82,7 @@ def read_fold(work_dir: Path) -> Dict[str, Any]:
     recipe = work_dir / 'job' / 'recipe.py'
     job = None
     if recipe.is_file():
-        cfg = Config.fromfile(recipe, format_python_code=False)
+        cfg = Config.fromfile(recipe)
         cfg.work_dir = str(work_dir)  # it may have been moved
         job = Job(cfg)
     if job is None or not job.is_done():

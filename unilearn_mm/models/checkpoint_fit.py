@@ -3,6 +3,7 @@
 from logging import Logger
 from typing import Dict, List, Tuple
 
+from mmengine.runner.checkpoint import load_checkpoint
 from torch import Tensor, nn
 
 from .checkpoint_layouts import (LayoutError, detect_layout, pretraining_to_ours, shown, to_ours,
@@ -59,6 +60,25 @@ def compare_state(source: Dict[str, Tensor],
     covered = sum(parameter.numel() for key, parameter in parameters.items()
                   if key in source and key not in wrong)
     return wrong, missing, covered / sum(p.numel() for p in parameters.values())
+
+
+def load_whole(model: nn.Module, path: str, config: str) -> None:
+    """Load a checkpoint that must hold every parameter of a model.
+
+    Args:
+        model (nn.Module): Model of the config.
+        path (str): Checkpoint file with the names of the model.
+        config (str): What the model was built from, for messages.
+
+    Raises:
+        CheckpointMismatchError: If a parameter is missing or has another shape.
+    """
+    checkpoint = load_checkpoint(model, path, map_location='cpu')
+    wrong, missing, _ = compare_state(checkpoint.get('state_dict', checkpoint),
+                                      dict(model.named_parameters()))
+    if wrong or missing:
+        raise CheckpointMismatchError(f'{path} does not fit {config}: missing are '
+                                      f'{shown(missing)}; of other shape {shown(list(wrong))}')
 
 
 def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logger) -> None:
