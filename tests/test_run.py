@@ -1,6 +1,7 @@
 """The launcher of stock scripts."""
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,55 @@ def test_an_installed_script_by_its_relative_name(tmp_path):
     done = launch('tools/analysis_tools/print_config.py', config, '--options', 'model.depth=18')
     assert done.returncode == 0, done.stderr
     assert "model = dict(depth=18, type='TSN')" in done.stdout
+
+
+ENDS_WITH_A_MODEL = """
+import sys, weakref
+import torch
+import torch.distributed as dist
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+
+    def forward(self, inputs, mode='loss'):
+        return dict(loss=self.line(inputs).sum())
+
+
+def main():
+    runner = Runner(
+        Line(), sys.argv[1], launcher='pytorch', default_scope='mmengine', experiment_name='line',
+        train_dataloader=dict(batch_size=1, dataset=[dict(inputs=torch.ones(1))] * 3,
+                              num_workers=0, collate_fn=dict(type='default_collate'),
+                              sampler=dict(type='DefaultSampler', shuffle=True)),
+        train_cfg=dict(by_epoch=True, max_epochs=1), env_cfg=dict(dist_cfg=dict(backend='gloo')),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+    weakref.finalize(runner.model, print, 'the model is gone')
+    weakref.finalize(dist.group.WORLD, print, 'the group is gone')
+    runner.train()
+    sys.exit(7)
+
+
+main()
+"""
+
+
+@pytest.mark.slow
+def test_the_process_group_outlives_the_model(tmp_path, monkeypatch):
+    """In the other order torch 2.11 hangs now and then: see _leave_process_group."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    for name, value in dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1',
+                            MASTER_PORT=port).items():
+        monkeypatch.setenv(name, str(value))
+    script = tmp_path / 'script.py'
+    script.write_text(ENDS_WITH_A_MODEL)
+    done = launch(script, tmp_path / 'work')
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-2:] == ['the model is gone', 'the group is gone']

@@ -5,11 +5,12 @@
 Importing ``unilearn_mm`` repairs and registers; only then does the script start. Scripts that
 import models before they read a config, or read no config at all, need this.
 """
+import gc
 import importlib.util
 import runpy
 import sys
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Sequence, Union
 
 import torch
 
@@ -44,7 +45,7 @@ def first_file(candidates: Sequence[Path]) -> Path:
         '\nGive the path of a file, or a path inside the last folder such as tools/train.py.')
 
 
-def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
+def run_script(candidates: Sequence[Path], args: Sequence[str]) -> Union[int, str, None]:
     """Run the first script that exists as ``__main__``.
 
     Args:
@@ -52,9 +53,9 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         args (Sequence[str]): Its arguments.
 
     Returns:
-        int: Exit code: 2 if there is no script, 1 if the data it needs is missing or a data
-        loader waited too long (the message says which file), 0 if it ended; a script that calls
-        ``sys.exit`` exits by itself.
+        int, str or None: What ``sys.exit`` takes: 2 if there is no script, 1 if the data it
+        needs is missing or a data loader waited too long (the message says which file), 0 if it
+        ended; what it gave to ``sys.exit`` if it called that.
     """
     from unilearn_mm.datasets.expression import MissingDataError
     from unilearn_mm.datasets.reading_board import being_read, is_loader_timeout
@@ -65,6 +66,7 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         return 2
     sys.argv = [str(script), *args]
     sys.path.insert(0, str(script.absolute().parent))
+    code = 0
     try:
         runpy.run_path(str(script), run_name='__main__')
     except MissingDataError as error:
@@ -76,20 +78,25 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> int:
         print(f'\n{error}: a file that cannot be decoded, or a slow disk. Raise `timeout` of the '
               'data loader for the latter.', *being_read(), sep='\n', file=sys.stderr)
         return 1
-    except SystemExit:
-        _leave_process_group()
-        raise
+    except SystemExit as stop:
+        code = stop.code  # alone: its traceback holds the frames of the script, and the model
     _leave_process_group()
-    return 0
+    return code
 
 
 def _leave_process_group() -> None:
-    """Else gloo's threads may abort the process while it exits."""
+    """Else gloo's threads may abort the process while it exits.
+
+    The models go first: when a DistributedDataParallel is the last to hold the group, torch 2.11
+    joins gloo's threads without letting go of the interpreter, which they may be waiting for to
+    free the tensors of the last collective, and the process hangs.
+    """
+    gc.collect()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> Union[int, str, None]:
     """Command line; see USAGE."""
     if not argv or argv[0] in ('-h', '--help'):
         print(USAGE, file=sys.stdout if argv else sys.stderr)

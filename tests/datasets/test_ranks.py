@@ -1,10 +1,10 @@
 """The sampler in two real processes over gloo."""
 
 import pytest
-import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.dataset.sampler import DefaultSampler
 from mmengine.dist import all_gather_object
+from ranks import run_ranks
 
 from unilearn_mm.datasets.samplers import MixedMediaBatchSampler
 
@@ -18,9 +18,8 @@ class Sources:
         return 150
 
 
-def two_epochs(rank, store, report):
+def two_epochs(rank, report):
     """What one rank draws in two epochs; the seed is the one the ranks agree on."""
-    dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
     sampler = DefaultSampler(Sources())  # without a seed: mmengine shares rank 0's
     batches = MixedMediaBatchSampler(sampler, 4, batch_sizes=dict(images=6))
     drawn = []
@@ -33,14 +32,13 @@ def two_epochs(rank, store, report):
     together = all_gather_object((drawn, test_drawn))
     if rank == 0:
         report.put(together)
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_agree_on_the_sources_and_share_no_sample(tmp_path):
+def test_two_processes_agree_on_the_sources_and_share_no_sample():
     context = mp.get_context('spawn')
     report = context.SimpleQueue()
-    mp.spawn(two_epochs, (str(tmp_path / 'store'), report), nprocs=2)
+    run_ranks(two_epochs, report)
     (one, one_test), (two, two_test) = report.get()
     assert sorted(one_test + two_test) == list(range(150)), 'each once, uneven ends included'
     for first, second in zip(one, two):

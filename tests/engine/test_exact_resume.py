@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from ranks import run_ranks
 
 from unilearn_mm.engine.hooks.atomic_checkpoint import AtomicCheckpointHook  # noqa: F401
 from unilearn_mm.engine.hooks.exact_resume import KEY
@@ -374,9 +375,6 @@ def log(runner):
 
 def one_rank(rank, folder, report):
     """Three runs on one of two ranks: whole, stopped, resumed; rank 0 reports the numbers."""
-    torch.set_num_threads(1)
-    os.environ['LOCAL_RANK'] = str(rank)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     changes = dict(by_epoch=False, interval=3, launcher='pytorch', train_dataloader=dict(
         batch_size=2, num_workers=0, dataset=dict(type='TinyMedia'),
         sampler=dict(type='DefaultSampler', shuffle=True),
@@ -391,14 +389,13 @@ def one_rank(rank, folder, report):
     dist.all_gather_object(together, found)
     if rank == 0:
         report.put(together)
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_ranks_get_their_own_random_states_back(tmp_path):
     context = mp.get_context('spawn')
     report = context.SimpleQueue()
-    mp.spawn(one_rank, (tmp_path, report), nprocs=2)
+    run_ranks(one_rank, tmp_path, report)
     ranks = report.get()
     for rank, (whole_run, resumed) in enumerate(ranks):
         if rank:  # the log of the past is rank 0's, and only rank 0 logs

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmaction.structures import ActionDataSample
 from mmengine.optim import OptimWrapper
+from ranks import run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -204,8 +204,6 @@ def test_several_optimizers_are_refused(tmp_path):
 
 def two_ranks(rank, folder):
     """Rank 1 meets a NaN loss, rank 0 an infinite gradient; the third in a row ends both."""
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     torch.manual_seed(0)
     model = DistributedDataParallel(nn.Linear(3, 2))
     training = Training(folder, max_consecutive=2, model=model)
@@ -227,12 +225,11 @@ def two_ranks(rank, folder):
     gathered = [torch.empty_like(training.state()[0]) for _ in range(2)]
     dist.all_gather(gathered, training.state()[0])
     assert torch.equal(*gathered)
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_ranks_stay_in_step(tmp_path):
-    mp.spawn(two_ranks, (str(tmp_path), ), nprocs=2)
+    run_ranks(two_ranks, str(tmp_path))
     table = pd.read_csv(tmp_path / 'non_finite.csv')
     assert table.groupby('step')['rank'].apply(list).to_dict() == {2: [0, 1], 4: [0, 1]}
     losses = {(row.step, row.rank): row.loss for row in table.itertuples()}

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.config import Config
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
+from ranks import run_ranks
 from torch import nn
 from torch.distributed.tensor import DTensor
 
@@ -47,9 +48,9 @@ def toy(folder, name, *hooks, epochs=2, **options):
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     cfg.work_dir = str(folder)
     cfg.experiment_name = folder.name
-    cfg.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
+    cfg.launcher = 'pytorch' if is_distributed() else 'none'
     cfg.train_cfg.update(max_epochs=epochs, val_interval=1)
-    world_size = int(os.environ.get('WORLD_SIZE', 1))
+    world_size = get_world_size()
     cfg.train_dataloader.batch_size = 4 // world_size
     cfg.train_dataloader.batch_sampler.update(
         batch_sizes=dict(toy_image=4 // world_size), rates=dict(toy_video=1.7, toy_image=1.))
@@ -71,12 +72,10 @@ def scores(runner):
             if key.startswith('val/') and ('WAR' in key or 'UAR' in key)}
 
 
-def two_ranks(rank, folder, toy_root, port):
+def two_ranks(rank, folder, toy_root):
     """DDP and FSDP from the same start, then FSDP resumed from FSDP and DDP from FSDP."""
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', TOY_DATA=toy_root,
-                      MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    os.environ['TOY_DATA'] = toy_root
     sys.argv = ['test']
-    torch.set_num_threads(1)
     folder = Path(folder)
     report = {}
     for name in ('unilearn_toy', 'unilearn_toy_fsdp'):
@@ -98,7 +97,6 @@ def two_ranks(rank, folder, toy_root, port):
         report[f'{name} from {source}'] = watch.numbers
     if rank == 0:
         (folder / 'report.json').write_text(json.dumps(report))
-    torch.distributed.destroy_process_group()
 
 
 def close(found, expected, tolerance=1e-5):
@@ -119,7 +117,7 @@ def test_equals_ddp_and_resumes_on_any_number_of_ranks(toy_root, tmp_path, monke
     start.model.init_weights()
     first = {name: value.clone() for name, value in start.model.state_dict().items()}
     torch.save(dict(state_dict=first), tmp_path / 'start.pth')
-    mp.spawn(two_ranks, (str(tmp_path), str(toy_root), 20000 + os.getpid() % 10000), nprocs=2)
+    run_ranks(two_ranks, str(tmp_path), str(toy_root))
     report = json.loads((tmp_path / 'report.json').read_text())
     ddp, fsdp = report['unilearn_toy'], report['unilearn_toy_fsdp']
 
