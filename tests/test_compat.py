@@ -416,7 +416,7 @@ def test_what_getattr_gives_cannot_be_called_or_followed(allow_list):
     {'_statistics_methods': {}},
     {'mean': 1},
     ['not', 'a', 'dict'],
-], ids=repr)
+])
 def test_a_history_buffer_cannot_change_the_process(allow_list, monkeypatch, state):
     before = dict(HistoryBuffer()._statistics_methods)
     with monkeypatch.context() as patch:
@@ -444,7 +444,7 @@ def test_a_namespace_cannot_bring_its_own_setstate(allow_list):
     np.array(['a'], dtype=object), np.array(['text']), np.array([b'bytes']),
     np.zeros(2, dtype=[('a', 'f8')]), np.array('2020-01-01', dtype='M8[s]'),
     Call(np.dtype, ('O8', False, True)), Call(np.dtype, ('>f8', )), Call(np.dtype, ('f8,O', )),
-    Call(np.dtype, ([('a', 'O')], ))], ids=repr)
+    Call(np.dtype, ([('a', 'O')], ))])
 def test_only_numbers_come_out_of_numpy(allow_list, content):
     with pytest.raises(pickle.UnpicklingError, match='NumPy type|VoidDType'):
         reload([content])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run the tests: bash tools/run_tests.sh [arguments of pytest]
+# Run the tests, two files at a time: bash tools/run_tests.sh [arguments of pytest]
 # Makes .venv and installs everything on first use.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
-exec python -m pytest "$@"
+exec python -m pytest --numprocesses 2 --dist loadfile "$@"

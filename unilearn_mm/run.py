@@ -85,11 +85,11 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> Union[int, st
 
 
 def _leave_process_group() -> None:
-    """Else gloo's threads may abort the process while it exits.
+    """Else gloo's threads may abort the process while it exits (pytorch/pytorch#190489).
 
     The models go first: when a DistributedDataParallel is the last to hold the group, torch 2.11
     joins gloo's threads without letting go of the interpreter, which they may be waiting for to
-    free the tensors of the last collective, and the process hangs.
+    free the tensors of the last collective, and the process hangs (pytorch/pytorch#56297).
     """
     gc.collect()
     if torch.distributed.is_initialized():
