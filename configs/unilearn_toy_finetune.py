@@ -1,6 +1,6 @@
 # unilearn_toy.py with the patches of unilearn_toy_pretrain.py (8 x 8 pixels) and a short schedule,
 # to see what pre-training is worth (rows 5 and 6 of tools/analysis/run_claims.py). From scratch;
-# --cfg-options load_from=work_dirs/unilearn_toy_pretrain/epoch_5.pth starts from the pre-training.
+# --cfg-options load_from=work_dirs/unilearn_toy_pretrain/epoch_4.pth starts from the pre-training.
 _base_ = ['unilearn_toy.py']
 work_dir = 'work_dirs/unilearn_toy_finetune'
 max_epochs = 5  # smaller patches are four times as many tokens

@@ -7,7 +7,7 @@ _base_ = ['_base_/default_runtime.py']
 
 work_dir = 'work_dirs/unilearn_toy_pretrain'
 data_root = '{{$TOY_DATA:data/toy}}'  # TOY_DATA=... reads another toy set
-max_epochs = 5
+max_epochs = 4
 clip_len = 8
 size = 64  # pixels; the faces have 96
 

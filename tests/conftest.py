@@ -1,5 +1,7 @@
 """Small real media files and configs that several tests share."""
 
+import gc
+import multiprocessing
 from pathlib import Path
 
 import cv2
@@ -27,6 +29,14 @@ def mmaction_scope():
     """Registries resolve plain type names in MMAction2, as they do under the Runner."""
     with DefaultScope.overwrite_default_scope('mmaction'):
         yield
+
+
+@pytest.fixture(autouse=True)
+def end_workers():
+    """Runners are reference cycles, and processes of their loaders would live on for minutes."""
+    yield
+    if multiprocessing.active_children():
+        gc.collect()
 
 
 @pytest.fixture(scope='session')

@@ -467,6 +467,7 @@ def test_a_forged_dtype_cannot_pass_bytes_for_pointers(allow_list):
 # ---------------------------------------------------------------- ranks on the CPU
 
 TWO_RANKS = LOAD_COMPAT + '''
+import gc
 import sys
 assert 'init_cpu_ranks_with_gloo' in compat.repair()
 import torch
@@ -501,6 +502,8 @@ for found, wanted in zip(runner.model.module.line.parameters(), single.parameter
     torch.testing.assert_close(found.grad, wanted.grad)
     own = torch.autograd.grad(single(data[get_rank()]).square().mean(), wanted)[0]
     assert not torch.allclose(own, wanted.grad), 'the ranks saw the same data'
+del runner
+gc.collect()  # models before the group, see unilearn_mm/run.py
 torch.distributed.destroy_process_group()
 print('rank is good')
 '''
