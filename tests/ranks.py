@@ -2,7 +2,6 @@
 
 import datetime
 import faulthandler
-import gc
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Callable
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+from unilearn_mm.run import leave_process_group
 
 TIMEOUT = 300  # seconds; a rank that hangs then prints where, and the test fails
 
@@ -32,6 +33,5 @@ def _one_rank(rank: int, store: str, function: Callable, args: tuple) -> None:
     dist.init_process_group('gloo', init_method=store, rank=rank, world_size=2,
                             timeout=datetime.timedelta(seconds=TIMEOUT // 2))
     function(rank, *args)
-    gc.collect()  # models before the group, see unilearn_mm/run.py
-    dist.destroy_process_group()
+    leave_process_group()
     faulthandler.cancel_dump_traceback_later()

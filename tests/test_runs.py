@@ -22,7 +22,6 @@ ROOT = Path(__file__).parents[1]
 def small_cfg(name, toy_root, work_dir, monkeypatch, epochs=1):
     """A config of the repository on tiny data, without worker processes."""
     monkeypatch.setenv('TOY_DATA', str(toy_root))
-    # unformatted: MMEngine's log of a config costs seconds otherwise
     cfg = Config.fromfile(ROOT / 'configs' / name)
     cfg.work_dir = str(work_dir)
     cfg.train_cfg.update(max_epochs=epochs, val_interval=1)

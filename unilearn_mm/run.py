@@ -80,16 +80,17 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> Union[int, st
         return 1
     except SystemExit as stop:
         code = stop.code  # alone: its traceback holds the frames of the script, and the model
-    _leave_process_group()
+    leave_process_group()
     return code
 
 
-def _leave_process_group() -> None:
-    """Else gloo's threads may abort the process while it exits (pytorch/pytorch#190489).
+def leave_process_group() -> None:
+    """End torch's process group, if there is one, when nothing refers to the models any more.
 
-    The models go first: when a DistributedDataParallel is the last to hold the group, torch 2.11
-    joins gloo's threads without letting go of the interpreter, which they may be waiting for to
-    free the tensors of the last collective, and the process hangs (pytorch/pytorch#56297).
+    Else gloo's threads may abort the process while it exits (pytorch/pytorch#190489). The models
+    go first: when a DistributedDataParallel is the last to hold the group, torch 2.11 joins gloo's
+    threads without letting go of the interpreter, which they may be waiting for to free the
+    tensors of the last collective, and the process hangs (pytorch/pytorch#56297).
     """
     gc.collect()
     if torch.distributed.is_initialized():
