@@ -285,14 +285,15 @@ def test_resume_takes_the_good_file_and_cleans_up(tmp_path):
     """Damaged, half-written and left-over files of a run that was killed in epoch 3."""
     run(tmp_path, ('after_train_iter', 12))
     (tmp_path / 'epoch_2.pth').write_bytes(b'')
-    for name in ('epoch_3.pth.tmp', 'epoch_3.pth.sha256.tmp', 'last_checkpoint.tmp'):
+    for name in ('.epoch_3.pth.0123abcd.tmp', '.epoch_3.pth.sha256.0123abcd.tmp',
+                 '.last_checkpoint.0123abcd.tmp'):
         (tmp_path / name).write_bytes(b'half')
     resumed = run(tmp_path, resume=True)
     assert 'epoch_2.pth: truncated or damaged' in log(resumed)
     assert 'epoch_1.pth: taken instead' in log(resumed)
     assert resumed.iter == 15 and len(resumed.train_dataloader.dataset.read) == 40
     assert all(verify(tmp_path / f'epoch_{epoch}.pth') for epoch in (2, 3))
-    assert not (tmp_path / 'epoch_1.pth').exists() and not list(tmp_path.glob('*.tmp'))
+    assert not (tmp_path / 'epoch_1.pth').exists() and not list(tmp_path.glob('.*.tmp'))
 
 
 def test_nothing_is_removed_before_its_successor_is_there(tmp_path, monkeypatch):

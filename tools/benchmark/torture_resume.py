@@ -36,6 +36,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
+from unilearn_mm import files
 from unilearn_mm.engine import checkpoint_files
 from unilearn_mm.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from unilearn_mm.engine.hooks.exact_resume import ExactResumeHook
@@ -172,7 +173,7 @@ def main() -> int:
                 trials.append(dict(
                     processes=processes, folder=work_dir.name, kills=kills, differences=list(
                         differences(final(whole[0], processes), final(work_dir, processes)))))
-                checkpoint_files.write_atomically(
+                files.write_atomically(
                     results, json.dumps(trials, indent=1).encode())
     return summary(trials)
 

@@ -6,7 +6,6 @@ which everything that loads a checkpoint through MMEngine verifies, because this
 MMEngine's reader of local files.
 """
 
-import functools
 import hashlib
 import os
 import pickle
@@ -23,6 +22,8 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 
+from ..files import sha256_of, write_atomically
+
 ATOMIC = dict(backend='unilearn_mm_atomic')  # backend_args of MMEngine's save functions
 POINTER = 'last_checkpoint'  # MMEngine's file with the path of the checkpoint to resume
 
@@ -33,38 +34,6 @@ class CorruptCheckpointError(RuntimeError):
 
 class UnsafeCheckpointError(pickle.UnpicklingError):
     """A checkpoint asks for more than tensors and plain data."""
-
-
-def write_atomically(path: Union[str, Path], content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, whole.
-
-    Args:
-        path (str | Path): In an existing folder.
-        content (bytes): What the file shall hold.
-
-    Raises:
-        OSError: If it cannot be written; what was there is unchanged.
-    """
-    path = Path(path)
-    temporary = path.with_name(f'{path.name}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(
-            error.errno, f'{path} ({len(content)} bytes) cannot be written: {error.strerror}. '
-            'What was there is unchanged; make room and go on with --resume') from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # some network file systems cannot synchronise a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def write_checkpoint(path: Union[str, Path], content: bytes) -> None:
@@ -109,21 +78,6 @@ class AtomicBackend(LocalBackend):
 def sidecar_of(path: Union[str, Path]) -> Path:
     """Where the checksum of a checkpoint is."""
     return Path(f'{path}.sha256')
-
-
-def sha256_of(path: Union[str, Path]) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    status = os.stat(path)
-    return _sha256(str(path), status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=None)
-def _sha256(path: str, mtime: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def verify(path: Union[str, Path]) -> bool:

@@ -2,14 +2,14 @@
 
 import os.path as osp
 from collections import deque
-from pathlib import Path
 from typing import Dict, Optional
 
 from mmaction.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook
 
-from ..checkpoint_files import ATOMIC, POINTER, AtomicBackend, newest_good, write_atomically
+from ...files import interrupted_writes, write_atomically
+from ..checkpoint_files import ATOMIC, POINTER, AtomicBackend, newest_good
 
 
 class LateRemovals(AtomicBackend):
@@ -87,8 +87,8 @@ class AtomicCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
         self.file_backend.flush()
         for folder in {self.out_dir, runner.work_dir}:
-            for pattern in ('*.pth.tmp', '*.sha256.tmp', f'{POINTER}.tmp'):
-                for rest in Path(folder).glob(pattern):
+            for name in ('*.pth', '*.sha256', POINTER):
+                for rest in interrupted_writes(folder, name):
                     runner.logger.info(f'{rest}: removed, a write that was interrupted')
                     rest.unlink()
 

@@ -14,7 +14,8 @@ from mmengine.dist import barrier, get_comm_device, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop
 
-from ..checkpoint_files import ATOMIC, POINTER, write_atomically
+from ...files import write_atomically
+from ..checkpoint_files import ATOMIC, POINTER
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 EXIT_CODE = 85  # HTCondor's convention for "saved, run me again"

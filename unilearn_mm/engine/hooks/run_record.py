@@ -21,7 +21,7 @@ from mmengine.hooks import Hook
 
 import unilearn_mm
 
-from ..checkpoint_files import sha256_of, write_atomically
+from ...files import sha256_of, write_atomically
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmaction2', 'numpy')
 
