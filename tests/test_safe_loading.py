@@ -22,9 +22,10 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
-from unilearn_mm.datasets.readers import MediaReadError, PackedReader
+from unilearn_mm.datasets.readers import PackedReader
 from unilearn_mm.engine.checkpoint_files import (CorruptCheckpointError, UnsafeCheckpointError,
                                                  read_checkpoint, sidecar_of, write_checkpoint)
+from unilearn_mm.media import MediaReadError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'tests' / 'engine'))

@@ -8,8 +8,9 @@ import pytest
 from media_files import coloured_frame, write_frames, write_video
 from mmaction.registry import DATASETS, TRANSFORMS
 
-from unilearn_mm.datasets.readers import DECODERS, MediaReadError, list_frames
+from unilearn_mm.datasets.readers import DECODERS
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
+from unilearn_mm.media import MediaReadError, list_frames
 
 
 def read(indices, open_clip=OpenClip(), **sample):

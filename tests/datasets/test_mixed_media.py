@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from unilearn_mm.datasets.draws import Draw
 from unilearn_mm.datasets.reading_board import being_read, is_loader_timeout
-from unilearn_mm.datasets.readers import MediaReadError
+from unilearn_mm.media import MediaReadError
 from unilearn_mm.datasets.samplers import MixedMediaBatchSampler
 
 TRAIN = [dict(type='OpenClip'), dict(type='LinspaceFrames', clip_len=4, frame_interval=1),

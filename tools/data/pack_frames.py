@@ -31,11 +31,11 @@ import torch
 from tqdm import tqdm
 
 from unilearn_mm.datasets.annotations import AnnotationError, read_annotations
-from unilearn_mm.datasets.expression import VIDEO_SUFFIXES, locate_clip
-from unilearn_mm.datasets.readers import (IMAGE_SUFFIXES, PACKED_SUFFIX, MediaReadError,
-                                          PackedReader)
+from unilearn_mm.datasets.expression import locate_clip
+from unilearn_mm.datasets.readers import PACKED_SUFFIX, PackedReader
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 from unilearn_mm.datasets.transforms.resize import AntialiasResize
+from unilearn_mm.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaReadError
 
 FRAMES_AT_ONCE = 64  # full-size frames of a clip that are held in memory
 HEADER_BYTES = 128  # of a .npy file of such an array

@@ -21,9 +21,8 @@ from preparation.official import class_of_word
 from preparation.samples import IMAGE, UNLABELLED, VIDEO, PrepareError, Sample, SampleList
 from tqdm import tqdm
 
-from unilearn_mm.datasets.expression import VIDEO_SUFFIXES
 from unilearn_mm.datasets.label_spaces import LABEL_SPACES
-from unilearn_mm.datasets.readers import IMAGE_SUFFIXES
+from unilearn_mm.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 MEDIA = {**dict.fromkeys(VIDEO_SUFFIXES, VIDEO), **dict.fromkeys(IMAGE_SUFFIXES, IMAGE)}
 

@@ -15,11 +15,11 @@ import numpy as np
 from mmaction.datasets.base import BaseActionDataset
 from mmaction.registry import DATASETS
 
+from ..media import VIDEO_SUFFIXES
 from .annotations import AUDIO, AnnotationError, AnnotationRow, class_id, read_annotations
 from .label_spaces import WHERE_TO_GET, class_names, label_map
 from .readers import PACKED_SUFFIX
 
-VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
 NAMES_SHOWN = 5  # how many missing files an error lists
 
 

@@ -6,10 +6,10 @@ import numpy as np
 from mmaction.registry import DATASETS
 from mmengine.dataset import ConcatDataset
 
+from ..media import MediaReadError
 from .draws import Draw, draw_seed, seeded
 from .expression import ExpressionDataset, MissingDataError
 from .reading_board import ReadingBoard
-from .readers import MediaReadError
 
 # what follows the first and the second failure: a network file system may fail once
 FAILURE_OUTCOMES = ('read again', 'replaced')

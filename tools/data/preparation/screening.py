@@ -11,8 +11,9 @@ import cv2
 from tqdm import tqdm
 
 from unilearn_mm.datasets.expression import locate_clip
-from unilearn_mm.datasets.readers import PACKED_SUFFIX, MediaReadError, list_frames
+from unilearn_mm.datasets.readers import PACKED_SUFFIX
 from unilearn_mm.datasets.transforms.loading import OpenClip
+from unilearn_mm.media import MediaReadError, list_frames
 
 from .bounded import Stopped, run_bounded
 from .samples import VIDEO

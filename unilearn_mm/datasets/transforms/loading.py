@@ -9,8 +9,8 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from ..readers import (DECODERS, PACKED_SUFFIX, ClipReader, ImageFilesReader, MediaReadError,
-                       PackedReader, list_frames)
+from ...media import MediaReadError, list_frames
+from ..readers import DECODERS, PACKED_SUFFIX, ClipReader, ImageFilesReader, PackedReader
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,87 @@
+"""Media files as they lie on the disk: what counts as one, and reading an image."""
+
+import os
+import re
+from typing import List
+
+import cv2
+import numpy as np
+from PIL import Image
+
+VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
+
+
+class MediaReadError(RuntimeError):
+    """A media file cannot be read; the message names it."""
+
+
+def list_frames(folder: str, order: str = 'natural') -> List[str]:
+    """Image files of a folder.
+
+    Args:
+        folder (str): Folder of frames.
+        order (str): 'natural' (``2.jpg`` before ``10.jpg``) or 'lexicographic' (``10.jpg`` before
+            ``2.jpg``, as S4D, datasets/kinetics.py:683, and MMA-DFER read folders).
+
+    Raises:
+        MediaReadError: If the folder cannot be read or holds no image file.
+    """
+    try:
+        names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+    except OSError as error:
+        raise MediaReadError(f'{folder}: the frame folder cannot be read: '
+                             f'{error.strerror}') from error
+    if not names:
+        raise MediaReadError(f'{folder}: the frame folder holds no image '
+                             f'({", ".join(IMAGE_SUFFIXES)})')
+    names.sort(key=_natural_key if order == 'natural' else None)
+    return [os.path.join(folder, name) for name in names]
+
+
+def read_image(path: str) -> np.ndarray:
+    """An image file, upright (EXIF orientation applied), through OpenCV.
+
+    Args:
+        path (str): Image file.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 RGB.
+
+    Raises:
+        MediaReadError: If the file is missing, no image, or cut short.
+    """
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+    except OSError as error:
+        raise MediaReadError(f'{path}: the image file cannot be read: {error.strerror}') from error
+    if not data:
+        raise MediaReadError(f'{path}: the image file is empty (0 bytes)')
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise MediaReadError(f'{path}: cannot be decoded as an image (damaged or cut short?)')
+    if data.startswith(JPEG_START) and not data.endswith(JPEG_END):
+        _check_whole(path)
+    return image
+
+
+def first_line(error: object) -> str:
+    """The first line of what a decoder says, or what it raised if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _natural_key(name: str) -> list:
+    # split at digit runs: the odd places of the list are the numbers
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
+
+
+def _check_whole(path: str) -> None:
+    """Before version 5, OpenCV fills what a truncated JPEG lacks with grey; Pillow refuses."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError as error:
+        raise MediaReadError(f'{path}: cannot be decoded as an image: '
+                             f'{first_line(error)}') from error
