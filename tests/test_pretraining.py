@@ -12,7 +12,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location(

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 from unilearn_mm.engine.hooks.read_failures import TooManyUnreadableError
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
 

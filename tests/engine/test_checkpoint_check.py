@@ -8,8 +8,8 @@ import torch
 from mmaction.registry import HOOKS, MODELS
 from mmengine.runner import BaseLoop
 
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError, compare_state
-from unilearn_mm.models.checkpoint_layouts import to_official
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, compare_state
+from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
 
 def model(**classes):
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_something_else_is_refused():
 def test_official_files_are_adopted():
     """What the official code calls `blocks.0.mlp.fc1` is loaded, under our name."""
     source = model(dfew=7)
-    official = to_official(source.state_dict(), video_task='dfew').state
+    official = FINE_TUNED.restore(source.state_dict(), dict(video='dfew')).state
     adopted = load(model(dfew=7), official)
     for name, value in source.state_dict().items():
         if name.startswith('backbone.') and name != 'backbone.pos_embed':
@@ -88,8 +88,8 @@ def test_official_files_are_adopted():
 
 
 def test_a_foreign_file_with_strange_keys_is_named():
-    official = to_official(model(dfew=7).state_dict(), video_task='dfew').state
-    with pytest.raises(CheckpointMismatchError, match=r'old\.pth: 1 keys .*blocks\.0\.extra'):
+    official = FINE_TUNED.restore(model(dfew=7).state_dict(), dict(video='dfew')).state
+    with pytest.raises(CheckpointMismatchError, match=r'old\.pth .*: 1 keys .*blocks\.0\.extra'):
         load(model(dfew=7), {**official, 'blocks.0.extra': torch.zeros(1)})
 
 

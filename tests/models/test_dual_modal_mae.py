@@ -6,7 +6,9 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError
+from unilearn_mm.models.checkpoints.family import FamilyError, unwrap
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
+from unilearn_mm.models.checkpoints.s4d import PRETRAINED
 from unilearn_mm.models.heads.pixel_reconstruction_head import PixelReconstructionHead
 from unilearn_mm.models.layers.patches import patchify, take, unpatchify
 
@@ -238,10 +240,9 @@ def pretrained_backbone(checkpoint, **sizes):
 
 def test_hand_over_by_init_cfg(tmp_path, caplog):
     """A checkpoint of the pre-training, ours or official, starts a fine-tuning backbone."""
-    from unilearn_mm.models.checkpoint_layouts import pretraining_to_official
     model = build(seed=3)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'ours.pth')
-    torch.save(dict(model=pretraining_to_official(model.state_dict()).state),
+    torch.save(dict(model=PRETRAINED.restore(model.state_dict(), {}).state),
                tmp_path / 'official.pth')
     for name in ('ours.pth', 'official.pth'):
         backbone = pretrained_backbone(tmp_path / name)
@@ -259,18 +260,16 @@ def test_hand_over_by_init_cfg(tmp_path, caplog):
 
 
 def test_official_pre_training_weights_go_there_and_back():
-    from unilearn_mm.models.checkpoint_layouts import (LayoutError, pretraining_to_official,
-                                                       pretraining_to_ours)
     model = build(seed=4)
-    official = pretraining_to_official(model.state_dict()).state
+    official = PRETRAINED.restore(model.state_dict(), {}).state
     assert {'mask_token', 'encoder_to_decoder.weight', 'encoder.norm.bias',
             'decoder.blocks.1.attn.q_bias', 'decoder.head.weight'} < set(official)
     other = build(seed=5)
-    result = other.load_state_dict(
-        pretraining_to_ours(dict(model={f'module.{k}': v for k, v in official.items()})).state,
-        strict=False)
+    wrapped = unwrap(dict(model={f'module.{key}': value for key, value in official.items()}))
+    result = other.load_state_dict(PRETRAINED.convert(wrapped, other.backbone, {}).state,
+                                   strict=False)
     assert not result.unexpected_keys and result.missing_keys == ['backbone.pos_embed']
     for key, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[key])
-    with pytest.raises(LayoutError, match='1 keys have no place.*encoder.cls_token'):
-        pretraining_to_ours({**official, 'encoder.cls_token': torch.zeros(1)})
+    with pytest.raises(FamilyError, match='1 keys have no name.*encoder.cls_token'):
+        PRETRAINED.convert({**official, 'encoder.cls_token': torch.zeros(1)}, other.backbone, {})

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from unilearn_mm.models.backbones.vit_moae import VisionTransformerMoAE
-from unilearn_mm.models.checkpoint_layouts import to_ours
+from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'benchmark'))
 from official_backbone import OfficialBackbone  # noqa: E402
@@ -32,8 +32,8 @@ def test_the_official_side_computes_the_official_numbers(monkeypatch):
                 key = key.replace(theirs, published)
         state[key] = value
     missing, unexpected = ours.load_state_dict(
-        {key.removeprefix('backbone.'): value for key, value in to_ours(state).state.items()},
-        strict=False)
+        {key.removeprefix('backbone.'): value
+         for key, value in FINE_TUNED.convert(state, ours, {}).state.items()}, strict=False)
     assert (missing, unexpected) == (['pos_embed'], [])
     official.positions = ours.pos_embed
     clip = torch.randn(3, 3, 4, 32, 32, dtype=torch.float64)

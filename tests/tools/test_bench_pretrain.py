@@ -12,7 +12,7 @@ from mmaction.registry import MODELS
 from scipy.special import erf, softmax
 
 import unilearn_mm  # noqa: F401
-from unilearn_mm.models.checkpoint_layouts import pretraining_to_official, pretraining_to_ours
+from unilearn_mm.models.checkpoints.s4d import PRETRAINED
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'benchmark'))
 import bench_pretrain  # noqa: E402
@@ -201,7 +201,7 @@ def ours(official: OfficialPretrain):
             type='MixedMediaPreprocessor', mean=[255 * value for value in MEAN],
             std=[255 * value for value in STD])))
     missing, unexpected = model.load_state_dict(
-        pretraining_to_ours(official.state_dict()).state, strict=False)
+        PRETRAINED.convert(official.state_dict(), model.backbone, {}).state, strict=False)
     assert (missing, unexpected) == (['backbone.pos_embed'], [])
     return model.double().train()
 
@@ -220,7 +220,7 @@ def test_our_loss_and_gradients_are_the_official_ones(frames, num_masked, decode
         loss.backward()
     gradients = {key: value.grad for key, value in model.named_parameters()
                  if value.requires_grad}
-    for key, gradient in pretraining_to_official(gradients).state.items():
+    for key, gradient in PRETRAINED.restore(gradients, {}).state.items():
         torch.testing.assert_close(
             gradient, official.get_parameter(key).grad, rtol=0, atol=1e-6, msg=key)
 
@@ -239,6 +239,6 @@ def test_the_faithful_recipe_has_the_official_tensors():
     with torch.device('meta'):
         official = OfficialPretrain().state_dict()
     state = bench_pretrain.our_model(bench_pretrain.FAITHFUL, {}).state_dict()
-    converted = pretraining_to_official(state).state
+    converted = PRETRAINED.restore(state, {}).state
     assert {key: value.shape for key, value in converted.items()} == {
         key: value.shape for key, value in official.items()}

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location(

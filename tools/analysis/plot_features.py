@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the models)
 from mmaction.registry import MODELS
-from unilearn_mm.models.checkpoint_fit import load_whole
+from unilearn_mm.models.checkpoints.fit import load_whole
 from unilearn_mm.visualization.embedding import tsne_figure
 
 DOTS_PER_INCH = 110

@@ -5,8 +5,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
 
-from unilearn_mm.models.checkpoint_fit import CheckpointMismatchError, adopt, compare_state
-from unilearn_mm.models.checkpoint_layouts import shown
+from unilearn_mm.models.checkpoints.family import shown
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, adopt, compare_state
 
 
 @HOOKS.register_module()
@@ -14,7 +14,7 @@ class CheckpointCheckHook(Hook):
     """Rename what other projects call otherwise, and turn what MMEngine only warns of into an
     error, before anything is loaded.
 
-    Files of S4D, VideoMAE and MAE are converted as ``models.checkpoint_layouts.to_ours`` does,
+    Files of the families that the backbone understands are renamed (``models.checkpoints``),
     without their heads; tools/convert/convert_checkpoint.py keeps the heads.
 
     MMEngine loads what fits and logs the rest: a checkpoint with another number of classes leaves
@@ -42,7 +42,7 @@ class CheckpointCheckHook(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
-        adopt(checkpoint, name, with_decoder=hasattr(model, 'neck'), logger=runner.logger)
+        adopt(checkpoint, model, name, runner.logger)
         source = checkpoint.get('state_dict', checkpoint)
         wrong, missing, share = compare_state(source, dict(model.named_parameters()))
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume

@@ -15,7 +15,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoint_fit import load_backbone
+from ..checkpoints import mae_image, s4d, videomae_transformers
+from ..checkpoints.fit import load_backbone
 from ..layers.blocks import MoAEBlock
 from ..layers.moae import PRESETS, MoAEReport
 from ..layers.patches import patchify, take
@@ -70,14 +71,17 @@ class VisionTransformerMoAE(VisionTransformer):
         return_feat_map (bool): Whether ``forward`` returns the feature map.
         kwargs: Further arguments of MMAction2's ``VisionTransformer``. ``init_cfg`` may be
             ``dict(type='Pretrained', checkpoint=FILE)``: a checkpoint of a recognizer or a
-            pre-training, ours or of a layout that ``checkpoint_layouts`` knows; what it lacks
-            gets the usual initial values.
+            pre-training, ours or of one of the ``checkpoint_families``; what it lacks gets the
+            usual initial values.
 
     Raises:
         TypeError: If an argument is unknown.
         ValueError: If a MoAE block lies beyond the depth, frames do not fill whole tubelets, a
             preset or arch is unknown, or sizes are given beside an arch.
     """
+
+    checkpoint_families = (s4d.FINE_TUNED, s4d.PRETRAINED,
+                           videomae_transformers.VIDEOMAE_TRANSFORMERS, mae_image.INFLATED)
 
     def __init__(self,
                  arch: Optional[str] = None,

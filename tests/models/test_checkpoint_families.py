@@ -1,15 +1,19 @@
 """Official weights load, compute the official numbers, and go back bit for bit."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmaction.registry import MODELS
 
-from unilearn_mm.models.checkpoint_layouts import (LayoutError, detect_layout, to_official,
-                                                   to_ours, unwrap)
+from unilearn_mm.models.checkpoints.family import FamilyError, known_families, unwrap
+from unilearn_mm.models.checkpoints.mae_image import INFLATED
+from unilearn_mm.models.checkpoints.s4d import FINE_TUNED, PRETRAINED
+from unilearn_mm.models.checkpoints.videomae_transformers import VIDEOMAE_TRANSFORMERS
 
 DEPTH, EXPERTS, TOP_K = 12, 8, 2
+TASKS = dict(video='mafw', image='affectnet7')
 
 
 def block_keys(prefix, dim, hidden):
@@ -77,6 +81,13 @@ def our_model(**moae):
                            moae=dict(num_experts=EXPERTS, top_k=TOP_K, **moae)),
              cls_head=dict(type='MultiTaskHead', in_channels=16,
                            num_classes=dict(mafw=11, affectnet7=7))))
+
+
+def to_ours(checkpoint, family, tasks={}, backbone=None):
+    state = unwrap(checkpoint)
+    recognised = [known for known in known_families() if known.recognises(state)]
+    assert recognised == [family]
+    return family.convert(state, backbone, tasks)
 
 
 def layer_norm(x, weight, bias):
@@ -155,7 +166,7 @@ def test_logits_equal_the_official_model(moae, capacity_factor, shape):
     one with its capacity, noise off."""
     state = draw(official_shapes(), torch.float64)
     model = our_model(**moae).double().eval()
-    converted = to_ours(dict(model=state), video_task='mafw', image_task='affectnet7')
+    converted = to_ours(dict(model=state), FINE_TUNED, TASKS)
     missing = model.load_state_dict(converted.state, strict=False)
     assert missing == (['backbone.pos_embed'], []), 'only the computed table is not in the file'
     model.backbone.pos_embed = torch.stack([
@@ -175,33 +186,43 @@ def test_logits_equal_the_official_model(moae, capacity_factor, shape):
 def test_fine_tuned_round_trip_is_bitwise(wrapper):
     state = draw(official_shapes())
     checkpoint = state if wrapper is None else {wrapper: state, 'epoch': 3}
-    converted = to_ours(checkpoint, video_task='mafw', image_task='affectnet7')
-    assert converted.layout == 'official' and converted.dropped == []
-    back = to_official(converted.state, video_task='mafw', image_task='affectnet7')
+    converted = to_ours(checkpoint, FINE_TUNED, TASKS)
+    assert converted.dropped == [] and FINE_TUNED.restores(converted.state)
+    back = FINE_TUNED.restore(converted.state, TASKS)
     assert back.state.keys() == state.keys()
     assert all(torch.equal(back.state[key], value) for key, value in state.items())
 
 
 def test_heads_without_a_task_are_left_out_and_named():
-    converted = to_ours(draw(official_shapes()), video_task='mafw')
+    converted = to_ours(draw(official_shapes()), FINE_TUNED, dict(video='mafw'))
     assert set(converted.dropped) == {'head.image.weight', 'head.image.bias'}
     assert 'head.image.weight' in converted.summary()
     assert 'cls_head.fc_cls.mafw.weight' in converted.state
 
 
-def test_pre_trained_encoder():
+def test_tasks_may_be_called_like_media():
+    state = draw(official_shapes())
+    converted = to_ours(state, FINE_TUNED, dict(video='image', image='video')).state
+    assert torch.equal(converted['cls_head.fc_cls.image.weight'], state['head.video.weight'])
+    assert torch.equal(converted['cls_head.fc_cls.video.weight'], state['head.image.weight'])
+
+
+def test_pre_trained_encoder_and_decoder():
     state = draw(pretrain_shapes())
-    converted = to_ours(dict(module=state))
-    assert len(converted.state) == 158, 'what the official loader takes: 2 + 12 * 13'
-    assert len(converted.dropped) == 218 - 158
-    missing, unexpected = our_model().load_state_dict(converted.state, strict=False)
+    converted = to_ours(dict(module=state), PRETRAINED)
+    assert len(converted.state) == 218 and not converted.dropped
+    encoder = {key: value for key, value in converted.state.items()
+               if key.startswith('backbone.') and 'backbone.norm' not in key}
+    assert len(encoder) == 158, 'what the official loader takes: 2 + 12 * 13'
+    missing, unexpected = our_model().load_state_dict(encoder, strict=False)
     assert not unexpected
     assert all('moae' in key or 'fc_norm' in key or 'cls_head' in key or 'pos_embed' in key
                for key in missing)
     key = 'backbone.blocks.3.mlp.layers.0.0.weight'
     assert torch.equal(converted.state[key], state['encoder.blocks.3.mlp.fc1.weight'])
-    with_norm = to_ours(dict(module=state), norm_to_fc_norm=True)
-    assert torch.equal(with_norm.state['backbone.fc_norm.weight'], state['encoder.norm.weight'])
+    assert PRETRAINED.restores(converted.state) and not FINE_TUNED.restores(converted.state)
+    back = PRETRAINED.restore(converted.state, {}).state
+    assert back.keys() == state.keys() and all(back[key] is state[key] for key in state)
 
 
 def test_hugging_face_names():
@@ -230,13 +251,15 @@ def test_hugging_face_names():
         else:
             hugging[key] = value
     hugging.update({'classifier.weight': torch.zeros(400, 16), 'classifier.bias': torch.zeros(400)})
-    found, expected = to_ours(hugging), to_ours(official)
-    assert found.layout == 'huggingface' and found.state.keys() == expected.state.keys()
+    found, expected = to_ours(hugging, VIDEOMAE_TRANSFORMERS), to_ours(official, FINE_TUNED)
+    assert found.state.keys() == expected.state.keys()
     assert all(torch.equal(found.state[key], value) for key, value in expected.state.items())
-    assert set(found.dropped) == {'head.weight', 'head.bias'}
+    assert set(found.dropped) == {'classifier.weight', 'classifier.bias'}
+    assert len(found.reshaped) == 3 * DEPTH
 
 
-def test_image_mae_is_inflated_so_that_images_keep_their_embedding():
+@pytest.mark.parametrize('frames', [1, 2, 4])
+def test_image_mae_is_inflated_so_that_images_keep_their_embedding(frames):
     state = {key: value for key, value in draw(official_shapes(), torch.float64).items()
              if not any(part in key for part in ('moe_layer', 'head', 'fc_norm', 'q_bias',
                                                  'v_bias', 'patch_embed'))}
@@ -247,13 +270,13 @@ def test_image_mae_is_inflated_so_that_images_keep_their_embedding():
     state.update({'cls_token': torch.zeros(1, 1, 16), 'pos_embed': torch.zeros(1, 5, 16),
                   'norm.weight': torch.ones(16), 'mask_token': torch.zeros(1, 1, 8),
                   'decoder_blocks.0.norm1.weight': torch.zeros(8)})
-    converted = to_ours(dict(model=state))
-    assert set(converted.dropped) == {'cls_token', 'pos_embed', 'norm.weight', 'mask_token',
+    converted = to_ours(dict(model=state), INFLATED, backbone=SimpleNamespace(tubelet_size=frames))
+    assert set(converted.dropped) == {'cls_token', 'pos_embed', 'mask_token',
                                       'decoder_blocks.0.norm1.weight'}
     image = torch.randn(1, 3, 8, 8, dtype=torch.float64)
     flat = torch.nn.functional.conv2d(image, state['patch_embed.proj.weight'])
     inflated = torch.nn.functional.conv3d(
-        image.unsqueeze(2).repeat(1, 1, 2, 1, 1),
+        image.unsqueeze(2).repeat(1, 1, frames, 1, 1),
         converted.state['backbone.patch_embed.projection.weight'])
     torch.testing.assert_close(inflated[:, :, 0], flat)
     bias = state['blocks.4.attn.qkv.bias']
@@ -261,24 +284,21 @@ def test_image_mae_is_inflated_so_that_images_keep_their_embedding():
     assert torch.equal(converted.state['backbone.blocks.4.attn.v_bias'], bias[32:])
 
 
-def test_our_own_files_stay_as_they_are():
-    state = our_model().state_dict()
-    converted = to_ours(dict(state_dict=state, message_hub={}))
-    assert converted.layout == 'ours' and converted.state.keys() == state.keys()
-
-
 @pytest.mark.parametrize('change, message', [
-    ({'blocks.0.extra.weight': torch.zeros(1)}, r"1 keys .* 'official': blocks\.0\.extra\.weight"),
+    ({'blocks.0.extra.weight': torch.zeros(1)}, r'1 keys .*: blocks\.0\.extra\.weight'),
     ({'blocks.7.moe_layer.experts.9.fc1.weight': torch.zeros(4, 16)}, r'not numbered 0, 1, 2'),
 ])
 def test_what_is_not_declared_is_an_error(change, message):
-    with pytest.raises(LayoutError, match=message):
-        to_ours({**draw(official_shapes()), **change})
+    with pytest.raises(FamilyError, match=message):
+        to_ours({**draw(official_shapes()), **change}, FINE_TUNED)
 
 
-def test_unknown_layouts_are_refused():
-    with pytest.raises(LayoutError, match='no known layout: the keys begin conv1.weight'):
-        detect_layout({'conv1.weight': torch.zeros(1)})
-    with pytest.raises(LayoutError, match=r"tasks without a head: \['dfew'\]"):
-        to_official(our_model().state_dict(), video_task='dfew')
+def test_our_names_belong_to_no_foreign_family():
+    state = our_model().state_dict()
+    assert not any(family.recognises(state) for family in known_families())
+    with pytest.raises(FamilyError, match=r"tasks without a head: \['dfew'\]"):
+        FINE_TUNED.restore(state, dict(video='dfew'))
+
+
+def test_unwrap():
     assert unwrap({'module.a': torch.ones(1), 'epoch': 3}).keys() == {'a'}

@@ -1,44 +1,73 @@
-"""Whether a checkpoint fits a model, after it was renamed to our layout."""
+"""Whether a checkpoint fits a model, in our names or in those of a family it understands."""
 
 from logging import Logger
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import Tensor, nn
 
-from .checkpoint_layouts import (LayoutError, detect_layout, pretraining_to_ours, shown, to_ours,
-                                 unwrap)
+from .family import (Family, FamilyError, State, backbone_of, families_of, known_families, shown,
+                     unwrap)
 
 
 class CheckpointMismatchError(RuntimeError):
     """A checkpoint and the model do not belong together."""
 
 
-def adopt(checkpoint: dict, name: str, with_decoder: bool, logger: Logger) -> None:
-    """Replace the tensors of a known foreign layout by ours, in place; leave others alone.
+def adopt(checkpoint: dict, model: nn.Module, name: str, logger: Logger) -> None:
+    """Give the tensors of a foreign file our names, in place; leave files in our names alone.
+
+    Heads are left out, because foreign files do not say whose they are, and so are the parts
+    that the model does not have (the decoder of a pre-training).
 
     Args:
         checkpoint (dict): A loaded checkpoint.
+        model (nn.Module): What it is for: a model with a ``backbone``, or a backbone.
         name (str): Its file, for messages.
-        with_decoder (bool): Whether the decoder of a pre-training checkpoint is wanted too.
-        logger (Logger): Gets a line on what was converted.
+        logger (Logger): Gets a line on what was renamed.
 
     Raises:
-        CheckpointMismatchError: If it holds what its layout does not declare.
+        CheckpointMismatchError: If it is of a family that the model does not understand, or
+            holds what its family does not declare.
     """
+    state = unwrap(checkpoint)
+    family = family_for(state, model, name)
+    if family is None:
+        return
     try:
-        layout = detect_layout(unwrap(checkpoint))
-    except LayoutError:
-        return  # the state dict of another model, which the comparison judges
-    if layout != 'ours':
-        try:
-            conversion = (pretraining_to_ours(checkpoint)
-                          if with_decoder and layout == 'official_pretrain' else
-                          to_ours(checkpoint))
-        except LayoutError as error:
-            raise CheckpointMismatchError(f'{name}: {error}') from error
-        checkpoint['state_dict'] = conversion.state
-        logger.info(f'{name} converted: {conversion.summary()}')
+        conversion = family.convert(state, backbone_of(model), {})
+    except FamilyError as error:
+        raise CheckpointMismatchError(f'{name} ({family.name}): {error}') from error
+    parts = {child for child, _ in model.named_children()} if hasattr(model, 'backbone') else {
+        'backbone'}
+    checkpoint['state_dict'] = {key: value for key, value in conversion.state.items()
+                                if key.split('.')[0] in parts}
+    logger.info(f'{name}, a file of {family.name}, is renamed: {conversion.summary()}')
+
+
+def family_for(state: State, model: nn.Module, name: str) -> Optional[Family]:
+    """The family of a state dict, among those that a model understands.
+
+    Returns:
+        Family | None: None if no known family recognises it.
+
+    Raises:
+        CheckpointMismatchError: If only other models understand it; the message says which.
+    """
+    understood = families_of(model)
+    for family in understood:
+        if family.recognises(state):
+            return family
+    others = {family: models for family, models in known_families().items()
+              if family.recognises(state)}
+    if not others:
+        return None
+    models = sorted({model for found in others.values() for model in found})
+    raise CheckpointMismatchError(
+        f'{name}: a file of {next(iter(others)).name}, for the backbone {" or ".join(models)}. '
+        f'This model has the backbone {type(backbone_of(model)).__name__}, which understands '
+        f'{", ".join(family.name for family in understood) or "only our own names"}. Use a config '
+        'with the backbone that the file is for, or another file')
 
 
 def compare_state(source: Dict[str, Tensor],
@@ -85,16 +114,16 @@ def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logg
     """Load the backbone of a checkpoint into a backbone, and say what was loaded.
 
     Args:
-        backbone (nn.Module): ``VisionTransformerMoAE``.
-        checkpoint (dict): A loaded checkpoint of a recognizer or a pre-training, ours or of a
-            known foreign layout.
+        backbone (nn.Module): A backbone, with the ``checkpoint_families`` that it understands.
+        checkpoint (dict): A loaded checkpoint of a recognizer or a pre-training, in our names or
+            of one of these families.
         name (str): Its file, for messages.
         logger (Logger): Gets a line on what was loaded.
 
     Raises:
         CheckpointMismatchError: If shapes differ or less than half of the backbone is there.
     """
-    adopt(checkpoint, name, with_decoder=False, logger=logger)
+    adopt(checkpoint, backbone, name, logger)
     state = {key.removeprefix('backbone.'): value for key, value in unwrap(checkpoint).items()
              if key.startswith('backbone.')}
     wrong, missing, share = compare_state(state, dict(backbone.named_parameters()))

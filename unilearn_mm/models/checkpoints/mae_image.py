@@ -1,0 +1,52 @@
+"""Files of MAE and of timm's image ViT (2-D patches), also of MAE-Face and MAE-SFER.
+
+Source of the names: facebookresearch/mae, models_mae.py and models_vit.py.
+"""
+
+import re
+
+from torch import nn
+
+from .family import Conversion, Family, State, Tasks, rename
+from .s4d import FINE_TUNED_TO_OURS
+
+NAME = 'MAE or ViT for images'
+# no other family has only these at the top
+_TOP = re.compile(r'(patch_embed|blocks|cls_token|pos_embed|norm|fc_norm|head|mask_token|decoder_\w+)'
+                  r'(\..*)?')
+_LOST = (r'decoder_.*', r'mask_token', r'cls_token', r'pos_embed', r'head\.(weight|bias)')
+
+
+def recognises(state: State) -> bool:
+    """Whether it is a ViT with 2-D patches of RGB images, and nothing else."""
+    patch = state.get('patch_embed.proj.weight')
+    return (patch is not None and patch.dim() == 4 and patch.shape[1] == 3
+            and all(_TOP.fullmatch(key) for key in state))
+
+
+def inflate(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
+    """For a ViT of tubelets (``backbone.tubelet_size`` frames) without class token; see
+    :class:`Family`.
+
+    An image is repeated to fill the tubelet, so the patch weights are spread over it and divided
+    by its length: the embedding of an image stays. The key bias, which cannot change a softmax
+    over keys, is left out; positions are computed.
+    """
+    official, reshaped = {}, []
+    for key, value in state.items():
+        if key == 'patch_embed.proj.weight':
+            frames = backbone.tubelet_size
+            official[key] = value.unsqueeze(2).repeat(1, 1, frames, 1, 1) / frames
+            reshaped.append(key)
+        elif re.fullmatch(r'blocks\.\d+\.attn\.qkv\.bias', key):
+            query, _, val = value.chunk(3)
+            official[key.replace('qkv.bias', 'q_bias')] = query
+            official[key.replace('qkv.bias', 'v_bias')] = val
+            reshaped.append(key)
+        else:
+            official[key] = value
+    ours, dropped = rename(official, FINE_TUNED_TO_OURS, _LOST)
+    return Conversion(ours, dropped, reshaped)
+
+
+INFLATED = Family(NAME, recognises, inflate)
