@@ -9,12 +9,13 @@ from mmengine.optim import build_optim_wrapper
 DEPTH = 4
 
 
-def model():
+def model(**backbone):
     torch.manual_seed(0)
     built = MODELS.build(
         dict(type='UniLearnRecognizer',
              backbone=dict(type='VisionTransformerMoAE', img_size=16, patch_size=8, num_frames=4,
-                           embed_dims=16, depth=DEPTH, num_heads=2, moae=dict(num_experts=3)),
+                           embed_dims=16, depth=DEPTH, num_heads=2, moae=dict(num_experts=3),
+                           **backbone),
              cls_head=dict(type='MultiTaskHead', in_channels=16, num_classes=dict(dfew=7))))
     built.init_weights()
     return built
@@ -35,6 +36,18 @@ def test_same_groups_as_mmaction2():
     target = model()
     assert settings(optimizer_of(target)) == settings(
         optimizer_of(target, 'LearningRateDecayOptimizerConstructor', decay_type='layer_wise'))
+
+
+def test_what_is_added_to_the_patches_has_their_rate():
+    """Learnable positions and the tokens that some backbones have: layer 0, as in MMAction2."""
+    target = model(use_learnable_pos_emb=True)
+    for name in ('cls_token', 'mask_token'):
+        target.backbone.register_parameter(name, torch.nn.Parameter(torch.zeros(1, 1, 16)))
+    found = settings(optimizer_of(target))
+    assert found == settings(
+        optimizer_of(target, 'LearningRateDecayOptimizerConstructor', decay_type='layer_wise'))
+    for name in ('pos_embed', 'cls_token', 'mask_token'):
+        assert found[f'backbone.{name}'] == (pytest.approx(1e-3 * 0.5**(DEPTH + 1)), 0.05)
 
 
 def test_rates_and_decay_of_every_parameter():

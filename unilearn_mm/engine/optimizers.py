@@ -10,16 +10,21 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
 
+# what makes the tokens that enter block 0; not every backbone has all of them
+BELOW_BLOCKS = ('backbone.patch_embed.', 'backbone.pos_embed', 'backbone.cls_token',
+                'backbone.mask_token')
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(DefaultOptimWrapperConstructor):
     """Layer-wise learning rates for a ViT under ``backbone``, with a choice for new modules.
 
     The rate of layer ``id`` is ``lr * decay_rate ** (num_layers + 1 - id)``: id 0 for the patch
-    embedding, i + 1 for block i, ``num_layers + 1`` for everything after the blocks (official
-    code, utils/optim_factory.py; MMAction2's LearningRateDecayOptimizerConstructor is the same,
-    but knows no exceptions and logs every parameter). Vectors and biases, stacked ones included,
-    have no weight decay. The groups carry their ``lr`` and are scaled together by
-    ``auto_scale_lr`` and the schedulers.
+    embedding and learnable ``pos_embed``, ``cls_token`` and ``mask_token``, i + 1 for block i,
+    ``num_layers + 1`` for everything after the blocks (official code, utils/optim_factory.py;
+    MMAction2's LearningRateDecayOptimizerConstructor is the same, but knows no exceptions and
+    logs every parameter). Vectors and biases, stacked ones included, have no weight decay. The
+    groups carry their ``lr`` and are scaled together by ``auto_scale_lr`` and the schedulers.
 
     ``paramwise_cfg`` holds ``decay_rate`` (float), ``num_layers`` (int, blocks of the backbone)
     and optionally ``full_rate`` (list of str): parameters whose name contains one of these get
@@ -58,7 +63,7 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
         last = self.paramwise_cfg['num_layers'] + 1
         if any(part in name for part in self.paramwise_cfg.get('full_rate', ())):
             return last
-        if name.startswith('backbone.patch_embed'):
+        if name.startswith(BELOW_BLOCKS):
             return 0
         if not name.startswith('backbone.blocks.'):
             return last
