@@ -72,6 +72,23 @@ def test_the_best_epoch_is_tested_where_the_recipe_saves_it(tmp_path):
     assert job.selected_by == 'dfew/WAR'
 
 
+def test_auto_is_the_first_task_s_score(tmp_path):
+    parts = [dict(task='mafw'), dict(task='affectnet7')]
+    job = job_in(tmp_path, save_best='auto', val_dataloader=dict(dataset=dict(datasets=parts)))
+    assert job.selected_by == 'mafw/WAR'
+    write_checkpoint(tmp_path, 'epoch_2.pth')
+    job.trained.parent.mkdir()
+    job.trained.touch()
+    (tmp_path / 'best_mafw_WAR_epoch_2.pth').write_bytes(b'best')
+    assert job.checkpoint() == tmp_path / 'best_mafw_WAR_epoch_2.pth'
+
+
+def test_several_best_checkpoints_are_refused(tmp_path):
+    assert job_in(tmp_path, save_best=['dfew/UAR']).selected_by == 'dfew/UAR'
+    with pytest.raises(JobError, match=r"save_best=\['a/WAR', 'a/UAR'\].*tests one"):
+        job_in(tmp_path, save_best=['a/WAR', 'a/UAR']).selected_by
+
+
 def test_another_recipe_is_refused_with_what_differs(tmp_path):
     write_checkpoint(tmp_path, 'epoch_2.pth')
     job_in(tmp_path, seed=0)._claim()

@@ -54,8 +54,13 @@ class StepCounter(Hook):
 @pytest.mark.parametrize('name', ['compose_slowonly_toy.py', 'compose_stock_recognizer_toy.py',
                                   'unilearn_toy_image_only.py', 'unilearn_toy_video_only.py'])
 def test_compositions_and_baselines_train(name, toy_root, tmp_path, monkeypatch):
-    """Stock SlowOnly with our data; our backbone in stock Recognizer3D + TimeSformerHead."""
-    runner = runner_of(small_cfg(name, toy_root, tmp_path / 'run', monkeypatch), monkeypatch)
+    """Stock SlowOnly with our data; our backbone in stock Recognizer3D + TimeSformerHead.
+
+    The checkpoints are saved as MMAction2's default_runtime.py says.
+    """
+    cfg = small_cfg(name, toy_root, tmp_path / 'run', monkeypatch)
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, save_best='auto')
+    runner = runner_of(cfg, monkeypatch)
     runner.model.init_weights()
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
     runner.train()
@@ -66,7 +71,9 @@ def test_compositions_and_baselines_train(name, toy_root, tmp_path, monkeypatch)
              if parameter.dim() == 1 and (parameter == before[name]).all()]
     assert not [name for name in still if 'moae' not in name], 'the rest must learn'
     task = 'toy_image' if 'image_only' in name else 'toy_video'
-    assert 0 <= runner.message_hub.get_scalar(f'val/{task}/WAR').current() <= 1
+    war = runner.message_hub.get_scalar(f'val/{task}/WAR').current()
+    assert 0 <= war <= 1 and runner.message_hub.get_info('best_score') == war
+    assert (tmp_path / 'run' / f'best_{task}_WAR_epoch_1.pth').is_file()
     found = runner.test()
     assert found[f'{task}/num_samples'] == (35 if 'slowonly' in name else 14)
 
@@ -74,9 +81,13 @@ def test_compositions_and_baselines_train(name, toy_root, tmp_path, monkeypatch)
 def test_joint_training_test_resume_and_refusal(toy_root, tmp_path, monkeypatch):
     """One story, because a Runner is slow to build."""
     work = tmp_path / 'joint'
-    runner = runner_of(small_cfg('unilearn_toy.py', toy_root, work, monkeypatch), monkeypatch)
+    cfg = small_cfg('unilearn_toy.py', toy_root, work, monkeypatch)
+    cfg.default_hooks.checkpoint.save_best = 'auto'
+    runner = runner_of(cfg, monkeypatch)
     runner.train()
     steps = runner.iter
+    best, = work.glob('best_*.pth')
+    assert best.name == 'best_toy_video_WAR_epoch_1.pth', 'of the first task of the recipe'
     assert steps == 4 * 2 + 3  # clips 14 // 7 batches at rate 4, images 21 // 7 batches
     trained_scores = {key: runner.message_hub.get_scalar(f'val/{key}').current()
                       for key in ('toy_video/WAR', 'toy_image/UAR')}

@@ -113,7 +113,7 @@ def hold_out_validation(cfg: Config, share: float, seed: int, group: Optional[st
           + (f'; without a held-out clip: {", ".join(found.absent_classes)}'
              if found.absent_classes else ''))
     train.ann_file, held_out.ann_file = str(found.train), str(found.validation)
-    cfg.default_hooks.checkpoint.update(save_best=f'{train.task}/WAR', rule='greater')
+    cfg.default_hooks.checkpoint.save_best = f'{train.task}/WAR'
 
 
 def check_folds_differ(configs: List[Config]) -> None:

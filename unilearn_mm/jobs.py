@@ -66,8 +66,19 @@ class Job:
 
     @property
     def selected_by(self) -> str:
-        """The validation score that selects the tested epoch, or 'last epoch'."""
-        return self.cfg.default_hooks.checkpoint.get('save_best') or LAST_EPOCH
+        """The validation score that selects the tested epoch, or 'last epoch'.
+
+        Raises:
+            JobError: If the recipe saves the best checkpoints by several scores.
+        """
+        best = self.cfg.default_hooks.checkpoint.get('save_best') or LAST_EPOCH
+        keys = [best] if isinstance(best, str) else best
+        if len(keys) > 1:
+            raise JobError(f'{self.work_dir}: save_best={list(keys)} keeps several checkpoints, '
+                           'but a job tests one; name one score')
+        if keys[0] == 'auto':  # the first score of the validation
+            return f'{self.cfg.val_dataloader.dataset.datasets[0].task}/WAR'
+        return keys[0]
 
     @property
     def prediction_file(self) -> Path:

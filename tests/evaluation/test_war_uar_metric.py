@@ -127,6 +127,18 @@ def test_scores_of_any_order_and_repeats(rows, shuffler, data):
     assert all(type(value) is float for value in scores.values())
 
 
+def test_tasks_come_in_the_order_of_the_data_set():
+    """So that save_best='auto', which takes the first score, takes the main task's WAR."""
+    samples = [data_sample(*row) for row in random_rows(0)]
+    for order in (['toy_video', 'toy_image'], ['toy_image', 'toy_video']):
+        evaluator = Evaluator(WARUARMetric())
+        evaluator.dataset_meta = dict(label_spaces={task: SPACES[task] for task in order})
+        evaluator.process(samples)
+        keys = list(evaluator.evaluate(len(samples)))
+        assert keys[0] == f'{order[0]}/WAR'
+        assert list(dict.fromkeys(key.split('/')[0] for key in keys)) == order
+
+
 def test_sample_ids_need_only_differ_within_a_source():
     rows = [('clips_a', '1', 0, [1., 0., 0., 0.]), ('clips_b', '1', 1, [1., 0., 0., 0.])]
     scores = evaluate([data_sample(*row) for row in rows], 2)
@@ -326,12 +338,12 @@ def test_what_is_logged(log):
               data_sample('pictures', '1', 0, [.7, .3]),
               data_sample('pictures', '2', 1, [.2, .8])], 4)
     messages = [record.getMessage() for record in log]
-    assert [message.split(':')[0] for message in messages] == ['toy_image', 'toy_video',
-                                                               'toy_video']
-    assert messages[1].startswith(
+    assert [message.split(':')[0] for message in messages] == ['toy_video', 'toy_video',
+                                                               'toy_image']
+    assert messages[0].startswith(
         'toy_video: 2 samples, WAR 50.00% (50.00 to 50.00), UAR 50.00% (50.00 to 50.00), macro F1 '
         '33.33%, weighted F1 33.33%, ECE 20.00%, NLL 1.3296 (in brackets: 95% interval')
-    fear = next(line for line in messages[1].splitlines() if line.startswith('2 fear'))
+    fear = next(line for line in messages[0].splitlines() if line.startswith('2 fear'))
     assert fear.split() == ['2', 'fear', '1', '0', '0', '0', '1', '0.00']
     warnings = [record for record in log if record.levelno == logging.WARNING]
     assert [record.getMessage().split(';')[0] for record in warnings] == [

@@ -1,5 +1,5 @@
 """What happens around the steps: hooks and optimizer rules."""
 
-from . import hooks, optimizers, sharding, train_loop
+from . import hooks, optimizers, score_rules, sharding, train_loop
 
-__all__ = ['hooks', 'optimizers', 'sharding', 'train_loop']
+__all__ = ['hooks', 'optimizers', 'score_rules', 'sharding', 'train_loop']

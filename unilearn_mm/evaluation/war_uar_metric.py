@@ -64,8 +64,10 @@ class WARUARMetric(BaseMetric):
     ``<task>/macro_F1``, ``<task>/weighted_F1``, ``<task>/recall_<class name>`` (all in [0, 1]) and
     ``<task>/num_samples``; and ``<task>/ECE`` and ``<task>/NLL`` if the scores are probabilities,
     as those of a head with ``average_clips='prob'`` are (a warning says if they are not). Classes
-    without a label have no recall; a warning names them. Only logged are the bootstrap intervals
-    (see ``bootstrap``), the confusion matrix and the scores of groups.
+    without a label have no recall; a warning names them. The tasks come in the order of
+    ``label_spaces``, so that the first score, which ``save_best='auto'`` takes, is the WAR of the
+    recipe's first task. Only logged are the bootstrap intervals (see ``bootstrap``), the confusion
+    matrix and the scores of groups.
 
     Args:
         prediction_file (str, optional): CSV or Parquet file (by its suffix) for one row per
@@ -170,8 +172,9 @@ class WARUARMetric(BaseMetric):
             print_log(f'Predictions of {len(table)} samples are in {self.prediction_file}',
                       logger='current')
         numbers = {}
-        for task, scores in scores_from_predictions(table, label_spaces).items():
-            rows = table[table['task'] == task]
+        by_task = scores_from_predictions(table, label_spaces)
+        for task in [task for task in label_spaces if task in by_task]:
+            scores, rows = by_task[task], table[table['task'] == task]
             _log_scores(task, scores, rows, self.bootstrap)
             for name in self.groups:
                 found = subgroup_scores(rows, name, len(scores.class_names))
