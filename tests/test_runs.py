@@ -1,6 +1,7 @@
 """Real runs: the Runner, real media files, the command line, and two gloo ranks."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmengine.runner import Runner
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 from unilearn_mm.engine.hooks.read_failures import TooManyUnreadableError
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
+from unilearn_mm.run import stock_scripts
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +41,18 @@ def small_cfg(name, toy_root, work_dir, monkeypatch, epochs=1):
 def runner_of(cfg, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['test'])
     return Runner.from_cfg(cfg)
+
+
+def scores_of_a_dump(name, dump, monkeypatch):
+    """What MMAction2's eval_metric.py prints."""
+    script, = stock_scripts('tools/analysis_tools/eval_metric.py')
+    printed = []
+    monkeypatch.setattr('rich.print', printed.append)
+    monkeypatch.setattr(sys, 'argv', [
+        'eval_metric.py', str(ROOT / 'configs' / name), dump, '--cfg-options',
+        f'test_evaluator.prediction_file={dump}.csv'])
+    runpy.run_path(str(script), run_name='__main__')
+    return printed[0]
 
 
 class StepCounter(Hook):
@@ -96,7 +110,10 @@ def test_joint_training_test_resume_and_refusal(toy_root, tmp_path, monkeypatch)
     # a new process would do the same: build from the config, load, test
     cfg = small_cfg('unilearn_toy.py', toy_root, work, monkeypatch)
     cfg.load_from = str(checkpoint)
+    dump = str(tmp_path / 'dump.pkl')
+    cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpResults', out_file_path=dump)]
     scores = runner_of(cfg, monkeypatch).test()
+    assert scores_of_a_dump('unilearn_toy.py', dump, monkeypatch) == scores
     for key, value in trained_scores.items():
         assert scores[key] == pytest.approx(value, abs=1e-6)
     table = pd.read_csv(work / 'predictions.csv', dtype=dict(sample_id=str))

@@ -44,4 +44,4 @@ randomness = dict(seed=0, diff_rank_seed=True)  # every rank draws its own noise
 find_unused_parameters = True
 
 # what a packed sample says of itself; metric, mixing and error messages need it
-meta_keys = ('source', 'task', 'media', 'sample_id', 'path', 'num_classes', 'groups')
+meta_keys = ('source', 'task', 'media', 'sample_id', 'path', 'num_classes', 'class_names', 'groups')

@@ -234,11 +234,35 @@ def test_wrong_data_samples_are_named(sample, error, message):
         evaluate([sample], 1)
 
 
+def test_a_dump_is_scored_without_its_data_set():
+    """Its samples name their classes, as those of our data sets do."""
+    rows = random_rows(2)
+    samples = [data_sample(*row) for row in rows]
+    expected = evaluate(samples, len(rows))
+    for sample in samples:
+        sample.set_metainfo(dict(class_names=SPACES[sample.task]))
+    evaluator = Evaluator(WARUARMetric())
+    found = evaluator.offline_evaluate([sample.to_dict() for sample in samples])
+    assert found == expected == pytest.approx(restated(rows))
+    # another dump, in which a task has other classes, is no continuation of the first
+    other = data_sample('pictures', '1', 0, [.2, .3, .5])
+    other.set_metainfo(dict(class_names=('x', 'y', 'z')))
+    assert evaluator.offline_evaluate([other.to_dict()])['toy_image/recall_x'] == 0
+
+
+def test_samples_of_a_task_must_name_the_same_classes():
+    samples = [changed(class_names=SPACES['toy_video']),
+               changed(class_names=SPACES['toy_video'][::-1], sample_id='x/8')]
+    with pytest.raises(ValueError, match=r"'x/8'.*classes \('anger', 'fear', 'sad', 'happy'\) of "
+                                         r"task 'toy_video', others \('happy', 'sad'"):
+        Evaluator(WARUARMetric()).offline_evaluate(samples)
+
+
 @pytest.mark.parametrize('meta', [None, dict(classes=('a', 'b'))])
-def test_missing_label_spaces_are_named(meta):
+def test_missing_class_names_are_named(meta):
     metric = WARUARMetric()
     metric.dataset_meta = meta
-    with pytest.raises(ValueError, match="no 'label_spaces'"):
+    with pytest.raises(ValueError, match=r"'x/7'.*no 'label_spaces'.*'class_names' to meta_keys"):
         metric.process(None, [changed().to_dict()])
 
 

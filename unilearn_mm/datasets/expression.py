@@ -1,10 +1,10 @@
 """Expression data sets: rows of an annotation list -> sample dicts.
 
 A sample dict carries ``source``, ``sample_id``, ``task``, ``media``, ``label`` (not in unlabelled
-data), ``num_classes`` (of the task), ``groups`` (values of the group columns by their names),
-``path`` and the key stock MMAction2 transforms look for: ``filename`` (a video, an image or a
-packed clip) or ``frame_dir`` (a folder of frames). Samples for which the list names an audio file
-also carry ``audio``, its path.
+data), ``num_classes`` and ``class_names`` (of the task), ``groups`` (values of the group columns by
+their names), ``path`` and the key stock MMAction2 transforms look for: ``filename`` (a video, an
+image or a packed clip) or ``frame_dir`` (a folder of frames). Samples for which the list names an
+audio file also carry ``audio``, its path.
 """
 
 import os.path as osp
@@ -121,6 +121,10 @@ class ExpressionDataset(BaseActionDataset):
             raise ValueError(f'{self.source}: samples of the task {self.task!r} have no labels')
         return np.array([self.get_data_info(index)['label'] for index in range(len(self))],
                         dtype=np.int64)
+
+    def get_data_info(self, idx: int) -> dict:
+        """A sample of the list, with the class names of its task."""
+        return dict(super().get_data_info(idx), class_names=self._metainfo['classes'])
 
     def load_data_list(self) -> List[dict]:
         """Parse the annotation list (called by MMEngine).

@@ -52,8 +52,9 @@ class WARUARMetric(BaseMetric):
     str), a ``gt_label`` of one class id, and a ``pred_score`` of shape (K,). It may carry
     ``groups``, a dict of str to str (subject, gender, age, ...). The prediction is the class of
     the highest score, compared in float64, the lowest id among equals; a ``pred_label`` that does
-    not have the highest score is an error. The data set's metainfo must hold ``label_spaces``:
-    task -> K class names in id order.
+    not have the highest score is an error. The names of the classes are those of ``label_spaces``
+    (task -> K names in id order) in the data set's metainfo; where there is none, as in an
+    evaluation of a dump, each sample must name its own in ``class_names``.
 
     Scores are computed once, on the main process, over the results of all processes. A sample
     counts once however often a distributed sampler repeated it, and neither the number of
@@ -81,6 +82,7 @@ class WARUARMetric(BaseMetric):
 
     Attributes:
         table (pd.DataFrame | None): the rows of the last evaluation, on the main process.
+        label_spaces (dict[str, Sequence[str]] | None): its tasks and their class names, likewise.
 
     Raises:
         ValueError: ``prediction_file`` has another suffix, or ``bootstrap`` is below one.
@@ -102,6 +104,8 @@ class WARUARMetric(BaseMetric):
         self.prediction_file = prediction_file
         self.groups = tuple(groups)
         self.bootstrap = bootstrap
+        self.named: Dict[str, Tuple[str, ...]] = {}  # task -> class names, where samples tell them
+        self.label_spaces: Optional[Dict[str, Sequence[str]]] = None
         self.table: Optional[pd.DataFrame] = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -115,8 +119,8 @@ class WARUARMetric(BaseMetric):
         Raises:
             TypeError: a metainfo value is not a str, groups are no dict of str to str, or label or
                 scores are no tensor.
-            ValueError: a data sample lacks a key, ``label_spaces`` lacks its task, a label lies
-                outside [0, K), scores are not finite or of another shape than (K,), or
+            ValueError: a data sample lacks a key, ``label_spaces`` lacks its task, no one names its
+                classes or another sample has other names, a label lies outside [0, K), scores are not finite or of another shape than (K,), or
                 ``pred_label`` does not have the highest score.
         """
         self.results.extend(self._result(sample) for sample in data_samples)
@@ -137,13 +141,16 @@ class WARUARMetric(BaseMetric):
             RuntimeError: on the other processes, when the main process failed.
         """
         # One item per process: collect_results cuts the list of items to the given size.
-        parts = collect_results([self.results], get_world_size(), self.collect_device)
-        self.results = []
+        parts = collect_results([(self.results, self.named)], get_world_size(),
+                                self.collect_device)
+        self.results, self.named = [], {}
         scores, failure = None, None
         if is_main_process():
             # The other processes wait for a broadcast: they must hear of an error too.
             try:
-                results = _each_sample_once(chain.from_iterable(parts), size)
+                results = _each_sample_once(chain.from_iterable(part for part, _ in parts), size)
+                self.label_spaces = self._spaces_of_data() or {
+                    task: names for _, named in parts for task, names in named.items()}
                 scores = self.compute_metrics(results)
             except Exception as error:
                 failure = error
@@ -165,7 +172,7 @@ class WARUARMetric(BaseMetric):
         Returns:
             dict[str, float]: the scores of all tasks.
         """
-        label_spaces = self.dataset_meta['label_spaces']
+        label_spaces = self.label_spaces
         self.table = table = _prediction_table(results, label_spaces)
         if self.prediction_file is not None:
             write_predictions(table, self.prediction_file)
@@ -186,26 +193,37 @@ class WARUARMetric(BaseMetric):
     def _result(self, sample: dict) -> SampleResult:
         meta = _metainfo(sample)
         where = f'sample {meta["sample_id"]!r} of source {meta["source"]!r}'
-        num_classes = len(self._class_names(meta['task'], where))
+        num_classes = len(self._class_names(sample, where))
         return SampleResult(
             label=_label(sample, num_classes, where),
             groups=_groups(sample, where),
             scores=_scores(sample, num_classes, where),
             **meta)
 
-    def _class_names(self, task: str, where: str) -> Sequence[str]:
-        meta = self.dataset_meta or {}
-        if 'label_spaces' not in meta:
+    def _spaces_of_data(self) -> Optional[Dict[str, Sequence[str]]]:
+        return (self.dataset_meta or {}).get('label_spaces')
+
+    def _class_names(self, sample: dict, where: str) -> Sequence[str]:
+        task, spaces = sample['task'], self._spaces_of_data()
+        if spaces is not None:
+            if task not in spaces:
+                raise ValueError(
+                    f"{where}: no class names for task {task!r}, 'label_spaces' of the data set's "
+                    f"metainfo names {sorted(spaces)}; add the task there or correct the sample's "
+                    'task')
+            return spaces[task]
+        if 'class_names' not in sample:
             raise ValueError(
-                f"the data set's metainfo holds {sorted(meta)} but no 'label_spaces': expected a "
-                "dict task -> class names; add it to the data set's metainfo (an offline "
-                'evaluation must set dataset_meta of its Evaluator)')
-        if task not in meta['label_spaces']:
-            raise ValueError(
-                f"{where}: no class names for task {task!r}, 'label_spaces' of the data set's "
-                f"metainfo names {sorted(meta['label_spaces'])}; add the task there or correct "
-                "the sample's task")
-        return meta['label_spaces'][task]
+                f"{where} does not name the classes of its task {task!r}, and the data set's "
+                f"metainfo holds {sorted(self.dataset_meta or {})} but no 'label_spaces' (task -> "
+                "class names). Add 'class_names' to meta_keys of PackActionInputs and make the "
+                "dump again, or set dataset_meta of the Evaluator")
+        names = tuple(sample['class_names'])
+        others = self.named.setdefault(task, names)
+        if names != others:
+            raise ValueError(f'{where} names the classes {names} of task {task!r}, others '
+                             f'{others}; a task has one list of classes')
+        return names
 
 
 def _metainfo(sample: dict) -> Dict[str, str]:

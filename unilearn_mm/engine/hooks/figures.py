@@ -34,10 +34,9 @@ class FigureHook(Hook):
             table = getattr(metric, 'table', None)  # on the main process only
             if table is None:
                 continue
-            label_spaces = metric.dataset_meta['label_spaces']
-            for task, scores in scores_from_predictions(table, label_spaces).items():
+            for task, scores in scores_from_predictions(table, metric.label_spaces).items():
                 rows = table[table['task'] == task]
-                values = task_score_array(rows, len(label_spaces[task]), 'the test')
+                values = task_score_array(rows, len(scores.class_names), 'the test')
                 for name, figure in task_figures(task, scores, values,
                                                  rows['label'].to_numpy()).items():
                     _show(runner, f'{task}_{name}', figure, 0)
