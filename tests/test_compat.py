@@ -103,7 +103,7 @@ def test_missing_opencv_is_not_blamed_on_a_library():
 def test_drn_is_stubbed_only_where_its_file_is_absent(tmp_path, monkeypatch):
     localizers = tmp_path / 'mmaction' / 'models' / 'localizers'
     localizers.mkdir(parents=True)
-    source = Path(list(mmaction_folders())[0])
+    source = Path(next(iter(mmaction_folders())))
     for file in source.glob('models/localizers/*.py'):
         (localizers / file.name).symlink_to(file)
     (tmp_path / 'mmaction' / '__init__.py').write_text('')
@@ -435,7 +435,7 @@ def test_a_namespace_cannot_bring_its_own_setstate(allow_list):
     with pytest.raises(pickle.UnpicklingError, match='__setstate__'):
         reload(space)
     set_state_twice = b'\x80\x02cargparse\nNamespace\n)\x81}b}b.'
-    assert pickle.loads(set_state_twice) == argparse.Namespace()
+    assert pickle.loads(set_state_twice) == argparse.Namespace()  # noqa: S301 (our bytes)
     with pytest.raises(pickle.UnpicklingError, match='Can only build'):
         torch._weights_only_unpickler.load(io.BytesIO(set_state_twice))
 

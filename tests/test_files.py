@@ -32,10 +32,9 @@ def test_writers_of_one_file_do_not_collide(tmp_path):
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / 'table.csv'
     path.write_text('old')
-    with pytest.raises(ZeroDivisionError):
-        with replacing(path) as aside:
-            aside.write_text('half')
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), replacing(path) as aside:
+        aside.write_text('half')
+        raise ZeroDivisionError
     assert path.read_text() == 'old' and os.listdir(tmp_path) == ['table.csv']
 
 

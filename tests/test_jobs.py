@@ -86,7 +86,7 @@ def test_auto_is_the_first_task_s_score(tmp_path):
 def test_several_best_checkpoints_are_refused(tmp_path):
     assert job_in(tmp_path, save_best=['dfew/UAR']).selected_by == 'dfew/UAR'
     with pytest.raises(JobError, match=r"save_best=\['a/WAR', 'a/UAR'\].*tests one"):
-        job_in(tmp_path, save_best=['a/WAR', 'a/UAR']).selected_by
+        _ = job_in(tmp_path, save_best=['a/WAR', 'a/UAR']).selected_by
 
 
 def test_another_recipe_is_refused_with_what_differs(tmp_path):

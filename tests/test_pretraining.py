@@ -71,7 +71,7 @@ def test_train_resume_look_and_hand_over(decoder, toy_root, tmp_path, monkeypatc
     fine = small_cfg(toy_root, tmp_path / f'fine_{decoder}', monkeypatch, 1, 'unilearn_toy.py')
     fine.model.backbone.patch_size = 8
     fine.load_from = str(checkpoint)
-    fine.optim_wrapper.optimizer.lr = 0.  # after the training, the weights are still the loaded ones
+    fine.optim_wrapper.optimizer.lr = 0.  # after the training, the weights are the loaded ones
     runner = Runner.from_cfg(fine)
     runner.train()
     state = torch.load(checkpoint, weights_only=True)['state_dict']

@@ -57,7 +57,7 @@ def stack_problem(versions: Dict[str, Optional[str]]) -> Optional[str]:
     from mmengine.utils import digit_version
     for package, lowest, too_new, install in _STACK:
         found = digit_version(versions[package])
-        if found < digit_version(lowest) or too_new and found >= digit_version(too_new):
+        if found < digit_version(lowest) or (too_new and found >= digit_version(too_new)):
             return (f'{package} {versions[package]} is installed; {wanted[package]} is needed. '
                     f'Run: {install}')
     return None
@@ -410,7 +410,7 @@ def format_config_once() -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def repair() -> Tuple[str, ...]:
     """Check the installation, repair what is broken, return the names of the repairs made.
 

@@ -11,11 +11,11 @@ from typing import Iterator, List, Union
 
 @contextmanager
 def replacing(path: Union[str, Path]) -> Iterator[Path]:
-    """Write a file aside, under a name of this writer alone, and put it into place when it is whole.
+    """Write a file aside, under a name of this writer alone, and put it in place when it is whole.
 
-    Inside of the ``with`` block, write to the path that it gives. If the block ends with an error, what was
-    there is unchanged and nothing is left behind; a process that is killed leaves a file that
-    :func:`interrupted_writes` finds.
+    Inside of the ``with`` block, write to the path that it gives. If the block ends with an error,
+    what was there is unchanged and nothing is left behind; a process that is killed leaves a file
+    that :func:`interrupted_writes` finds.
 
     Args:
         path (str | Path): In an existing folder.
@@ -70,7 +70,7 @@ def sha256_of(path: Union[str, Path]) -> str:
     return _sha256(str(path), status.st_mtime_ns, status.st_size)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sha256(path: str, mtime: int, size: int) -> str:
     with open(path, 'rb') as file:
         digest = hashlib.sha256()

@@ -76,7 +76,7 @@ def stays_inside(path):
 
 
 def is_integer(text):
-    digits = text[1:] if text.startswith('-') else text
+    digits = text.removeprefix('-')
     return 0 < len(digits) < 10 and all(digit in '0123456789' for digit in digits)
 
 

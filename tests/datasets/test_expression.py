@@ -110,7 +110,7 @@ def test_unlabelled_samples_have_no_label(video_cfg, media_root):
     assert 'label' not in info and info['num_classes'] == 0
     assert dataset.metainfo['classes'] == ()
     with pytest.raises(ValueError, match="samples of the task 'unlabelled' have no labels"):
-        dataset.labels
+        _ = dataset.labels
     for task in ('dfew', 'toy_video'):
         with pytest.raises(AnnotationError, match="bare.csv, line 2: label '' is neither"):
             DATASETS.build(dict(cfg, task=task))

@@ -8,7 +8,7 @@ from unilearn_mm.engine.hooks import AtomicCheckpointHook
 
 GREATER = ['dfew/WAR', 'dfew/UAR', 'dfew/macro_F1', 'dfew/weighted_F1', 'dfew/recall_fear',
            'loss_of_face/WAR']
-LESS = ['dfew/ECE', 'dfew/NLL', 'accents/NLL', 'top/ECE']  # 'acc' and 'top' mean greater to MMEngine
+LESS = ['dfew/ECE', 'dfew/NLL', 'accents/NLL', 'top/ECE']  # MMEngine: 'acc', 'top' are greater
 
 
 @pytest.mark.parametrize('hook', [CheckpointHook, AtomicCheckpointHook])

@@ -226,7 +226,7 @@ def with_label(value):
     (changed().set_gt_label(4), ValueError, r"'x/7'.*gt_label is \[4\].*\[0, 4\)"),
     (changed().set_gt_label([0, 1]), ValueError, r"'x/7'.*gt_label is \[0, 1\]"),
     (changed().set_pred_score([.1, float('nan'), .2, .3]), ValueError, "'x/7'.*not finite"),
-    (changed().set_pred_score(dict.fromkeys('abcd', [.1])), TypeError, "'x/7'.*found dict"),
+    (changed().set_pred_score({key: [.1] for key in 'abcd'}), TypeError, "'x/7'.*found dict"),
     (with_label(2), ValueError, r"'x/7'.*pred_label is \[2\].*of class 0"),
 ])
 def test_wrong_data_samples_are_named(sample, error, message):

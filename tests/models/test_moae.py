@@ -74,7 +74,7 @@ def test_backends_agree_in_fp32(backend):
     results = []
     for moae in (golden, other):
         own = x.clone().requires_grad_()
-        out, report = moae(own)
+        out, _ = moae(own)
         out.square().mean().backward()
         results.append((out, own.grad, *[p.grad for p in moae.experts.parameters()]))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-6)

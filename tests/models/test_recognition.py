@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 
@@ -128,7 +127,7 @@ def test_recognizer_adds_the_balance_loss(recognizer, frames):
     inputs = torch.randn(2, 1, 3, frames, 16, 16)
     samples = [sample(1, 'dfew'), sample(2, 'dfew')]
     losses = recognizer(inputs, samples, mode='loss')
-    tokens, aux = recognizer.backbone.forward_tokens(inputs[:, 0])
+    _, aux = recognizer.backbone.forward_tokens(inputs[:, 0])
     expected = recognizer.cls_head.loss(recognizer.backbone(inputs[:, 0]), samples)
     torch.testing.assert_close(losses['loss_cls_dfew'], expected['loss_cls_dfew'])
     torch.testing.assert_close(losses['loss_balance'], aux['balance_loss'])

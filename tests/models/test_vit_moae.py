@@ -19,7 +19,7 @@ TINY = dict(img_size=16, patch_size=8, num_frames=4, tubelet_size=2, embed_dims=
 def build(**changes):
     torch.manual_seed(0)
     model = MODELS.build(dict(type='VisionTransformerMoAE', **{**TINY, **changes}))
-    for name, parameter in model.named_parameters():
+    for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.2)
     return model
 

@@ -9,7 +9,7 @@ from unilearn_mm.models.backbones.vit_moae import VisionTransformerMoAE
 from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'benchmark'))
-from official_backbone import OfficialBackbone  # noqa: E402
+from official_backbone import OfficialBackbone
 
 
 def test_the_official_side_computes_the_official_numbers(monkeypatch):

@@ -16,8 +16,8 @@ import unilearn_mm  # noqa: F401
 from unilearn_mm.datasets.transforms.rand_augment import OPS, Layer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'benchmark'))
-import bench_loader  # noqa: E402
-import official_loader  # noqa: E402
+import bench_loader
+import official_loader
 
 RANDOM_STAGES = ('RandAugment', 'crop + flip', 'erasing')
 RANDOM_TRANSFORMS = ('ClipRandAugment', 'RandomResizedCrop', 'Flip')

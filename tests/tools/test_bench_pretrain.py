@@ -15,8 +15,8 @@ import unilearn_mm  # noqa: F401
 from unilearn_mm.models.checkpoints.s4d import PRETRAINED
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'benchmark'))
-import bench_pretrain  # noqa: E402
-from official_pretrain import MEAN, STD, OfficialPretrain, pixel_target  # noqa: E402
+import bench_pretrain
+from official_pretrain import MEAN, STD, OfficialPretrain, pixel_target
 
 GRID, PATCH, TUBELET = (2, 2, 2), 4, 2
 SIZES = dict(dim=8, depth=2, num_heads=2, decoder_dim=6, decoder_depth=1, decoder_heads=3)

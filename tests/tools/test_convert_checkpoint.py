@@ -45,7 +45,8 @@ def test_there_and_back_is_bitwise(official_file, suffix, tmp_path, monkeypatch,
     ours, back = tmp_path / f'ours.{suffix}', tmp_path / f'back.{suffix}'
     heads = ['--video-task', 'dfew', '--image-task', 'affectnet7']
     assert convert(monkeypatch, path, ours, *heads) == 0
-    assert 'from S4D or VideoMAE, fine-tuned: 42 tensors; left out 0 (none)' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert 'from S4D or VideoMAE, fine-tuned: 42 tensors; left out 0 (none)' in shown
     assert convert(monkeypatch, ours, back, '--to', 'official', *heads) == 0
     found = load_file(back) if suffix == 'safetensors' else torch.load(back)['model']
     assert found.keys() == state.keys()

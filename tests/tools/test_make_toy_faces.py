@@ -13,12 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'data'))
 
-import make_toy_faces  # noqa: E402
-from toy_faces import dataset, samples  # noqa: E402
-from toy_faces.expressions import BLINK, Actions, prototype  # noqa: E402
-from toy_faces.motion import intensity_curve, perform_clip  # noqa: E402
-from toy_faces.render import Stage  # noqa: E402
-from toy_faces.scene import Pose, Scene, draw_scene  # noqa: E402
+import make_toy_faces
+from toy_faces import dataset, samples
+from toy_faces.expressions import BLINK, Actions, prototype
+from toy_faces.motion import intensity_curve, perform_clip
+from toy_faces.render import Stage
+from toy_faces.scene import Pose, Scene, draw_scene
 
 SIZE = 40
 TINY = ['--size', str(SIZE), '--video-train', '9', '--video-test', '7', '--image-train', '21',

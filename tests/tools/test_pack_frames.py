@@ -13,7 +13,7 @@ from unilearn_mm.datasets.expression import locate_clip
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'data'))
-import pack_frames  # noqa: E402
+import pack_frames
 
 
 def run(media, out, *extra, size=16):

@@ -26,10 +26,10 @@ from unilearn_mm.datasets.label_spaces import class_names
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'data'))
 
-from preparation import published  # noqa: E402
-from preparation.bounded import Stopped, run_bounded  # noqa: E402
-from preparation.samples import Sample, SampleList  # noqa: E402
-from preparation.screening import measure, screen  # noqa: E402
+from preparation import published
+from preparation.bounded import Stopped, run_bounded
+from preparation.samples import Sample, SampleList
+from preparation.screening import measure, screen
 
 LISTS = Path(__file__).parents[2] / '..' / 'shared' / 'data' / 'annotations'
 TOOLS = ('dfew', 'ferv39k', 'mafw', 'affectnet7', 'affectnet8', 'rafdb', 'ferplus', 'voxceleb2',
@@ -103,7 +103,8 @@ def damaged_clips(folder):
         'declares90': 'declares 90 frames, 12 can be decoded', 'zeroed': 'of 12 frames',
         'picture': 'an image with the suffix of a video', 'text': 'cannot be opened as a video',
         'no_frames': 'holds no image', 'sizes': 'different sizes: 32 x 32, 40 x 40',
-        'cut_frame': '7.jpg: cannot be decoded as an image', 'empty_frame': '2.jpg: empty file (0 bytes)',
+        'cut_frame': '7.jpg: cannot be decoded as an image',
+        'empty_frame': '2.jpg: empty file (0 bytes)',
         'objects': 'cannot be opened as a packed clip', 'nothing': 'missing',
         'pipe.mp4': 'neither a file nor a folder'}
 

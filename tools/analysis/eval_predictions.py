@@ -43,7 +43,7 @@ def main() -> None:
     out = args.out or args.predictions.parent / 'evaluation'
     table = read_predictions(args.predictions)
     scores = scores_from_predictions(table)
-    by_task = {task: rows for task, rows in table.groupby('task', sort=True)}
+    by_task = dict(iter(table.groupby('task', sort=True)))
     groups = {task: [subgroup_scores(rows, name, len(scores[task].class_names))
                      for name in args.groups] for task, rows in by_task.items()}
 

@@ -48,7 +48,7 @@ import unilearn_mm  # noqa: F401
 from unilearn_mm.datasets.draws import Draw
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'data'))
-from pack_frames import find_clips, pack_clip  # noqa: E402
+from pack_frames import find_clips, pack_clip
 
 _recipe = Config.fromfile(Path(__file__).parents[2] / 'configs' / 'unilearn_dfew.py')
 PIPELINE = _recipe.video_train_pipeline

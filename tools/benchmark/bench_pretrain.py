@@ -14,7 +14,6 @@ its own.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Callable, NamedTuple
 

@@ -33,7 +33,8 @@ def pixel_target(clips: Tensor, tubelet: int, patch: int) -> Tensor:
 
     Args:
         clips (Tensor): (B, 3, T, H, W), normalised by the mean and deviation of ImageNet.
-        tubelet (int), patch (int): Frames, and height and width of a token.
+        tubelet (int): Frames of a token.
+        patch (int): Height and width of a token.
 
     Returns:
         Tensor: (B, L, tubelet * patch * patch * 3), values in (frame, row, column, channel) order.

@@ -255,7 +255,7 @@ def run_trial(config: Path, work_dir: Path, processes: int, rng: random.Random,
         if code == 0:
             break
         output = (work_dir / 'output.txt').read_text(errors='replace')
-        if point is None or code != -signal.SIGKILL and '(SIGKILL)' not in output:
+        if point is None or (code != -signal.SIGKILL and '(SIGKILL)' not in output):
             raise RuntimeError(f'a run failed by itself with code {code}, after the kills '
                                f'{kills}, told to die at {point}; see {work_dir}/output.txt')
         kills.append(point)

@@ -118,7 +118,7 @@ def _lines(data: bytes, name: str) -> List[str]:
         raise AnnotationError(
             f'{name}, line {line}: byte {error.start} of the file ({data[error.start]:#04x}) is '
             'not UTF-8; save the list as UTF-8') from None
-    text = text[1:] if text.startswith('\ufeff') else text  # the mark some editors put first
+    text = text.removeprefix('\ufeff')  # the mark some editors put first
     text = text.replace('\r\n', '\n').replace('\r', '\n')
     found = _CONTROL.search(text)
     if found:

@@ -78,7 +78,7 @@ class ExpressionDataset(BaseActionDataset):
                  task: str,
                  data_root: str,
                  pipeline: list,
-                 data_prefix: dict = dict(media=''),
+                 data_prefix: dict = dict(media=''),  # noqa: B006 (read only)
                  source: Optional[str] = None,
                  ann_task: Optional[str] = None,
                  test_mode: bool = False,

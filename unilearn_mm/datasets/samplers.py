@@ -60,8 +60,8 @@ class MixedMediaBatchSampler(Sampler):
         self.sampler = sampler
         self.test_mode = test_mode
         self.ranges = sampler.dataset.source_ranges
-        self.batch_sizes = {name: batch_size for name in self.ranges}
-        self.rates = {name: 1.0 for name in self.ranges}
+        self.batch_sizes = dict.fromkeys(self.ranges, batch_size)
+        self.rates = dict.fromkeys(self.ranges, 1.0)
         for what, names in (('batch_sizes', batch_sizes or {}), ('rates', rates or {}),
                             ('balanced', balanced)):
             unknown = set(names) - set(self.ranges)

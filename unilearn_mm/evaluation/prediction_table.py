@@ -45,7 +45,7 @@ def read_predictions(path: Union[str, PathLike]) -> pd.DataFrame:
     groups = [name for name in header if name.startswith(GROUP_PREFIX)]
     return pd.read_csv(
         path,
-        dtype={name: str for name in (*TEXT_COLUMNS, *groups)},
+        dtype=dict.fromkeys((*TEXT_COLUMNS, *groups), str),
         keep_default_na=False,
         na_values={name: [''] for name in score_columns(header)},
         float_precision='round_trip')

@@ -152,7 +152,7 @@ class WARUARMetric(BaseMetric):
                 self.label_spaces = self._spaces_of_data() or {
                     task: names for _, named in parts for task, names in named.items()}
                 scores = self.compute_metrics(results)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (raised below, on every rank)
                 failure = error
         outcome = [scores, None if failure is None else f'{type(failure).__name__}: {failure}']
         broadcast_object_list(outcome)

@@ -37,7 +37,8 @@ class AntialiasResize(BaseTransform):
             raise ValueError('scale must be (width, height) in positive whole pixels, '
                              f'got {scale!r}')
         if interpolation not in ('bilinear', 'bicubic'):
-            raise ValueError(f"interpolation must be 'bilinear' or 'bicubic', got {interpolation!r}")
+            raise ValueError(f"interpolation must be 'bilinear' or 'bicubic', "
+                             f'got {interpolation!r}')
         self.scale = tuple(scale)
         self.interpolation = interpolation
 

@@ -93,7 +93,7 @@ class VisionTransformerMoAE(VisionTransformer):
                  num_frames: int = 16,
                  tubelet_size: int = 2,
                  drop_path_rate: float = 0.,
-                 moae: Optional[dict] = dict(),
+                 moae: Optional[dict] = dict(),  # noqa: B006 (read only)
                  with_cp: bool = False,
                  compile_blocks: bool = False,
                  return_feat_map: bool = False,

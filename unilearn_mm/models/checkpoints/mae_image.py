@@ -12,8 +12,8 @@ from .s4d import FINE_TUNED_TO_OURS
 
 NAME = 'MAE or ViT for images'
 # no other family has only these at the top
-_TOP = re.compile(r'(patch_embed|blocks|cls_token|pos_embed|norm|fc_norm|head|mask_token|decoder_\w+)'
-                  r'(\..*)?')
+_TOP = re.compile(r'(patch_embed|blocks|cls_token|pos_embed|norm|fc_norm|head|mask_token'
+                  r'|decoder_\w+)(\..*)?')
 _LOST = (r'decoder_.*', r'mask_token', r'cls_token', r'pos_embed', r'head\.(weight|bias)')
 
 

@@ -86,6 +86,7 @@ class MultiTaskHead(BaseHead):
             feats (Tensor): (N, C).
             data_samples (list[ActionDataSample]): N samples of one task, with ``gt_label`` as a
                 class id (1,) or as a soft label (classes,).
+            kwargs: Whatever stock recognizers pass on; not used.
 
         Returns:
             dict: ``loss_cls_<task>``, and ``acc_<task>`` (top-1, in [0, 1]) for hard labels.
@@ -119,6 +120,7 @@ class MultiTaskHead(BaseHead):
         Args:
             feats (Tensor): (N * views, C), views of a sample adjacent.
             data_samples (list[ActionDataSample]): N samples of one task.
+            kwargs: Whatever stock recognizers pass on; not used.
 
         Returns:
             list[ActionDataSample]: The same samples.

@@ -11,8 +11,8 @@ def positions_for(table: Tensor, table_grid: Tuple[int, int, int], grid: Tuple[i
     """Rows of a position table for a token grid.
 
     An image takes temporal slot 0 of the video table, unmodified (official code,
-    s4d/videomae.py:632-696). A grid of another size is interpolated: linearly in time, bicubically in
-    space (as MMAction2's VisionTransformer does in space). The official code raises there.
+    s4d/videomae.py:632-696). A grid of another size is interpolated: linearly in time, bicubically
+    in space (as MMAction2's VisionTransformer does in space). The official code raises there.
 
     Args:
         table (Tensor): (1, T * H * W, C), rows ordered (t, h, w).

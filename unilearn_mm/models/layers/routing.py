@@ -77,7 +77,7 @@ class NoisyTopKRouter(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             tokens = tokens.to(self.route.weight.dtype)
             logits = self.route(tokens)
-            if self.noise_mode == 'always' or self.noise_mode == 'train' and self.training:
+            if self.noise_mode == 'always' or (self.noise_mode == 'train' and self.training):
                 logits = logits + torch.randn_like(logits) * F.softplus(self.noise(tokens))
             if self.bias is None:
                 chosen, experts = logits.topk(self.top_k, dim=-1)

@@ -41,7 +41,7 @@ class DualModalMAE(BaseModel):
                  neck: dict,
                  head: dict,
                  data_preprocessor: dict,
-                 mask_ratio: Dict[str, float] = dict(image=0.90, video=0.95),
+                 mask_ratio: Dict[str, float] = dict(image=0.9, video=0.95),  # noqa: B006 (read only)
                  tube_masking: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)

@@ -1,6 +1,6 @@
 """Recognizer3D that trains the experts' balance too."""
 
-from typing import Dict, Optional
+from typing import Dict
 
 from mmaction.models.recognizers import Recognizer3D
 from mmaction.registry import MODELS
