@@ -6,7 +6,8 @@ is told in :attr:`FrameStream.problems`.
 """
 
 import os
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from collections import deque
+from typing import Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import av
 import cv2
@@ -114,7 +115,8 @@ class FrameStream:
     def problems(self) -> List[str]:
         """What was wrong with the source as far as it has been read, in plain words."""
         return [*self._source.problems(self.num_decoded),
-                *(f'{count} frames {kind}{first}' for kind, (count, first) in self._faults.items())]
+                *(f'{kind}: {count} frame{"s" * (count > 1)}{first}'
+                  for kind, (count, first) in self._faults.items())]
 
     def _note(self, kind: str, first: str = '') -> None:
         """Count a fault; only the first of a kind is kept in words."""
@@ -129,12 +131,12 @@ class FrameStream:
                 try:
                     new = picture.convert()
                 except (av.FFmpegError, MediaReadError, ValueError) as error:
-                    self._note('cannot be read, the first: ', first_line(error))
+                    self._note('unreadable and left out', f', the first: {first_line(error)}')
                     continue
                 if image is not None and new.shape != image.shape:
                     size = image.shape[1::-1]
-                    self._note(f'are scaled to the {size[0]} x {size[1]} px of the first, from ',
-                               f'{new.shape[1]} x {new.shape[0]} px')
+                    self._note(f'scaled to the {size[0]} x {size[1]} px of the first',
+                               f', from {new.shape[1]} x {new.shape[0]} px')
                     new = cv2.resize(new, size, interpolation=cv2.INTER_AREA)
                 image, image_index = new, index
             yield Frame(image, moment, index)
@@ -149,19 +151,19 @@ class FrameStream:
         for picture in self._source.pictures():
             self.num_decoded += 1
             told = picture.time
+            if told is None:
+                self._note('no timestamp; time goes on at the usual distance')
             if last is None:
                 begin, moment = told, 0.0
             else:
                 moment = last + usual
-                if told is None:
-                    self._note('have no time and follow at the usual distance')
-                elif begin is None:
+                if told is not None and begin is None:
                     begin = told - moment
-                elif last < told - begin <= last + MAX_GAP:
+                elif told is not None and last < told - begin <= last + MAX_GAP:
                     moment = told - begin
-                else:
-                    self._note(f'have a time that is not later, or more than {MAX_GAP:g} s later, '
-                               'than the one before, and follow at the usual distance')
+                elif told is not None:
+                    self._note('timestamps that run back, stand still or leap by more than '
+                               f'{MAX_GAP:g} s; time goes on at the usual distance')
                     begin = told - moment
                 usual = moment - last
             last = moment
@@ -175,18 +177,26 @@ def _every(pictures: Iterator[Picture]) -> Iterator[Tuple[Picture, float, int]]:
 
 def _at_rate(pictures: Iterator[Picture], rate: float) -> Iterator[Tuple[Picture, float, int]]:
     """A picture for each time ``k / rate``; see :func:`open_frames`."""
+    half = 0.5 / rate
     point = 0
     last = None
+    chosen: Deque[Tuple[Picture, float, int]] = deque()
     for index, picture in enumerate(pictures):
         if last is not None:
-            switch = max((last.time + picture.time) / 2, picture.time - 0.5 / rate)
-            while point / rate <= switch:
-                yield last, point / rate, index - 1
+            while point / rate <= max((last.time + picture.time) / 2, picture.time - half):
+                chosen.append((last, point / rate, index - 1))
                 point += 1
         last = picture
+        while chosen and chosen[0][1] + half < last.time:
+            yield chosen.popleft()
     if last is None:
         return
-    # the last one stays for its duration; half a step covers rounded timestamps
-    while point == 0 or (point + 0.5) / rate < last.time + last.duration:
-        yield last, point / rate, index
+    # A video of d seconds has about d * rate moments, those whose middle it reaches: this does not
+    # change with rounded timestamps, nor if the last frame is a little longer in a copy.
+    end = last.time + last.duration
+    while point / rate + half < end:
+        chosen.append((last, point / rate, index))
         point += 1
+    if point == 0:
+        yield last, 0.0, index
+    yield from (one for one in chosen if one[1] + half < end or one[1] == 0)

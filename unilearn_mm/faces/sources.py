@@ -19,6 +19,7 @@ from ..media import MediaReadError, first_line, read_image
 IMAGES_PER_SECOND = 25.0  # of a folder, which has no times of its own
 MAX_PIXELS = 1 << 27  # of a frame or image: 8K video has 2 ** 25; more is taken for an attack
 MAX_PIXEL_ASPECT = 4  # width of a pixel over its height, or the inverse; more is a damaged header
+MISSING_SECONDS = 0.5  # at the end of a video are told; sound often lasts a little longer
 PATIENCE = 15.0  # s without an answer of a network stream
 # A video file may be a play list that makes FFmpeg open other files: only containers are opened.
 CONTAINERS = (
@@ -86,11 +87,14 @@ class VideoSource:
         self.reformatter = VideoReformatter()
         self.stopped = ''
         self.whole = False
-        self.undecodable = self.corrupt = 0
+        self.begin: Optional[float] = None
+        self.end = 0.0
+        self.undecodable = self.damaged = 0
 
     def pictures(self) -> Iterator[Picture]:
         """See :class:`Source`."""
         packets = self.container.demux(self.stream)
+        damaged = False  # since the last key frame
         while True:
             try:
                 packet = next(packets)
@@ -106,26 +110,37 @@ class VideoSource:
                 continue
             except av.FFmpegError:
                 self.undecodable += 1
+                damaged = True
                 continue
             for frame in frames:
-                if frame.is_corrupt:
-                    self.corrupt += 1
+                # what builds on damage is damaged, whatever the decoder makes of it
+                damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+                if damaged:
+                    self.damaged += 1
                     continue
                 moment = None if frame.pts is None else float(frame.pts * frame.time_base)
                 duration = float((frame.duration or 0) * (frame.time_base or 0))
+                if moment is not None:
+                    self.begin = moment if self.begin is None else self.begin
+                    self.end = moment + duration
                 yield Picture(moment, max(duration, 0.0), lambda frame=frame: self._convert(frame))
 
     def problems(self, num_good: int) -> List[str]:
         """See :class:`Source`."""
         found = []
         if self.undecodable:
-            found.append(f'{self.undecodable} packets cannot be decoded')
-        if self.corrupt:
-            found.append(f'{self.corrupt} damaged frames are left out')
+            found.append(f'undecodable packets: {self.undecodable}')
+        if self.damaged:
+            found.append(f'damaged frames, or built on damaged ones, left out: {self.damaged}')
         if self.stopped:
             found.append(f'broken off after {num_good} good frames: {self.stopped}')
         if self.whole and self.declared not in (0, num_good):
             found.append(f'the header declares {self.declared} frames, {num_good} are good')
+        if self.whole and self.duration and self.begin is not None:
+            lasts = self.end - self.begin
+            if lasts < self.duration - MISSING_SECONDS:
+                found.append(f'the header declares {self.duration:.2f} s, the good frames end at '
+                             f'{lasts:.2f} s')
         return found
 
     def close(self) -> None:
@@ -222,11 +237,13 @@ class ImagesSource:
 def _read_bounded(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            width, height = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        width = height = 0  # OpenCV may still read it, or says what is wrong
-    if width * height > MAX_PIXELS:
-        raise MediaReadError(f'{path}: {width} x {height} px, at most {MAX_PIXELS} are read')
+            pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = MAX_PIXELS + 1
+    except (OSError, ValueError, SyntaxError):
+        pixels = 0  # OpenCV may still read it, or says what is wrong
+    if pixels > MAX_PIXELS:
+        raise MediaReadError(f'{path}: images of more than {MAX_PIXELS} pixels are not read')
     return read_image(path)
 
 
