@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -163,9 +164,27 @@ def crash_on_three(number):
 
 
 def test_a_crash_costs_one_job():
-    results = list(run_bounded(crash_on_three, [(i,) for i in range(80)], 2, 20))
+    results = [result for _, result in
+               sorted(run_bounded(crash_on_three, [(i,) for i in range(80)], 2, 20))]
     assert isinstance(results[3], Stopped) and 'crashed (exit code -9)' in results[3]
     assert [r for i, r in enumerate(results) if i != 3] == [i**2 for i in range(80) if i != 3]
+
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return path
+
+
+def test_results_come_as_soon_as_they_are_there(tmp_path):
+    """The first job ends only after the result of the second has been taken."""
+    (tmp_path / 'second').touch()
+    order = []
+    for place, result in run_bounded(wait_for, [(tmp_path / 'first',), (tmp_path / 'second',)],
+                                     2, 20):
+        order.append((place, result))
+        (tmp_path / 'first').touch()
+    assert order == [(1, tmp_path / 'second'), (0, tmp_path / 'first')]
 
 
 def test_errors_of_our_own_are_not_hidden():

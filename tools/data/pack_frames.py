@@ -28,6 +28,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from preparation.clips import find_clips
+from preparation.samples import PrepareError
 from tqdm import tqdm
 
 from unilearn_mm.datasets.annotations import AnnotationError, read_annotations
@@ -35,15 +37,11 @@ from unilearn_mm.datasets.expression import locate_clip
 from unilearn_mm.datasets.readers import PACKED_SUFFIX, PackedReader
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 from unilearn_mm.datasets.transforms.resize import AntialiasResize
-from unilearn_mm.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaReadError
+from unilearn_mm.media import MediaReadError
 
 FRAMES_AT_ONCE = 64  # full-size frames of a clip that are held in memory
 HEADER_BYTES = 128  # of a .npy file of such an array
 NAMES_SHOWN = 5  # how many clips an error lists
-
-
-class PackError(Exception):
-    """Packing cannot go on; the message says why and what to do."""
 
 
 class Clip(NamedTuple):
@@ -64,48 +62,17 @@ class Clip(NamedTuple):
         return OpenClip().transform(dict(media='video', **location))
 
 
-def find_clips(media: Path, out: Path) -> list[Clip]:
-    """All clips below a folder; ``out`` is left out if it lies there too.
-
-    Raises:
-        PackError: If two clips would become the same file, or there is none.
-    """
-    clips: dict[Path, Clip] = {}
-    for folder, folders, files in os.walk(media):
-        folders[:] = sorted(name for name in folders if Path(folder, name) != out)
-        found = [Path(folder, name) for name in sorted(files)
-                 if name.lower().endswith(VIDEO_SUFFIXES)]
-        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in files):
-            found.append(Path(folder))
-        for source in found:
-            name = source.relative_to(media)
-            name = name if source.is_dir() else name.with_suffix('')
-            if name == Path():
-                raise PackError(f'{media} holds frames itself: expected the folder above it, '
-                                'which holds a folder or a video file per clip.')
-            target = out / f'{name}{PACKED_SUFFIX}'
-            if target in clips:
-                raise PackError(f'{clips[target].source} and {source} would both become {target}:'
-                                ' move one of them elsewhere.')
-            clips[target] = Clip(source, target)
-    if not clips:
-        raise PackError(f'{media}: no clip found; expected folders of frames '
-                        f'({", ".join(IMAGE_SUFFIXES)}) or video files '
-                        f'({", ".join(VIDEO_SUFFIXES)}).')
-    return list(clips.values())
-
-
 def listed_clips(media: Path, out: Path, lists: list[Path]) -> list[Clip]:
     """The clips of annotation lists.
 
     Raises:
-        PackError: If a list cannot be read or a clip is missing.
+        PrepareError: If a list cannot be read or a clip is missing.
     """
     try:
         listed = {row.path: path for path in lists
                   for row in read_annotations(str(path), 'video')}
     except AnnotationError as error:
-        raise PackError(str(error)) from error
+        raise PrepareError(str(error)) from error
     clips, missing = [], []
     for name, path in listed.items():
         location = locate_clip(str(media / name))
@@ -114,7 +81,7 @@ def listed_clips(media: Path, out: Path, lists: list[Path]) -> list[Clip]:
         else:
             clips.append(Clip(Path(location['path']), out / f'{name}{PACKED_SUFFIX}'))
     if missing:
-        raise PackError(f'{len(missing)} of {len(listed)} listed clips are missing in {media}, '
+        raise PrepareError(f'{len(missing)} of {len(listed)} listed clips are missing in {media}, '
                         f'e.g. {"; ".join(missing[:NAMES_SHOWN])}. Check --media.')
     return clips
 
@@ -177,9 +144,9 @@ def pack_clip(clip: Clip, size: int) -> str | None:
 
 
 def refuse_misfits(misfits: list[str]) -> None:
-    """Raise ``PackError`` if files that are no whole packed clip stand where one belongs."""
+    """Raise ``PrepareError`` if files that are no whole packed clip stand where one belongs."""
     if misfits:
-        raise PackError(
+        raise PrepareError(
             f'{len(misfits)} files already there do not fit, e.g. '
             f'{"; ".join(misfits[:NAMES_SHOWN])}. They were made with another --size, the clips '
             'have changed, or a disk failed: choose another --out, delete them, or pack '
@@ -187,12 +154,12 @@ def refuse_misfits(misfits: list[str]) -> None:
 
 
 def refuse_full_disk(out: Path, needed: int) -> None:
-    """Raise ``PackError`` if the disk of ``out`` has less than ``needed`` bytes free."""
+    """Raise ``PrepareError`` if the disk of ``out`` has less than ``needed`` bytes free."""
     there = next(folder for folder in (out, *out.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     print(f'{needed / 1e9:.2f} GB to write, {free / 1e9:.2f} GB free in {there}')
     if needed > free:
-        raise PackError(f'the packed clips need {needed} bytes and {there} has {free} free: '
+        raise PrepareError(f'the packed clips need {needed} bytes and {there} has {free} free: '
                         'choose a smaller --size or an --out on another disk, or pack only some '
                         'clips with --lists.')
 
@@ -210,7 +177,7 @@ def pack(clips: list[Clip], size: int, workers: int, overwrite: bool) -> list[st
         list[str]: One message per clip that cannot be read.
 
     Raises:
-        PackError: If a file that is already there does not fit, or the disk is too small.
+        PrepareError: If a file that is already there does not fit, or the disk is too small.
     """
     failures, misfits, todo, needed = [], [], [], 0
     with ProcessPoolExecutor(workers, initializer=one_thread) as pool:
@@ -256,14 +223,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for name in ('size', 'workers'):
             if getattr(arguments, name) < 1:
-                raise PackError(f'--{name} is {getattr(arguments, name)}: expected 1 or more.')
+                raise PrepareError(f'--{name} is {getattr(arguments, name)}: expected 1 or more.')
         if not arguments.media.is_dir():
-            raise PackError(f'--media {arguments.media} is not a folder.')
+            raise PrepareError(f'--media {arguments.media} is not a folder.')
         media, out = arguments.media.resolve(), arguments.out.resolve()
         clips = (listed_clips(media, out, arguments.lists) if arguments.lists else
-                 find_clips(media, out))
+                 [Clip(source, out / f'{name}{PACKED_SUFFIX}')
+                  for name, source in find_clips(media, out).items()])
         failures = pack(clips, arguments.size, arguments.workers, arguments.overwrite)
-    except (PackError, OSError) as error:
+    except (PrepareError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except BrokenProcessPool:

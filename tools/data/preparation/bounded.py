@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as TooLong
 from typing import Any, Callable, Iterable, Iterator
 
@@ -18,8 +18,8 @@ class Stopped(str):
 
 
 def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int,
-                time_limit: float) -> Iterator[Any]:
-    """Results of ``function(*job)`` in the order of the jobs.
+                time_limit: float) -> Iterator[tuple[int, Any]]:
+    """Results of ``function(*job)``, each as soon as it is there.
 
     A decoder can hang without letting go of the interpreter, or crash; only another process
     outlives that. The worker is then replaced.
@@ -31,25 +31,32 @@ def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int,
         time_limit (float): Seconds for one job.
 
     Yields:
-        The result, or a :class:`Stopped` that says why there is none.
+        Place of the job among the jobs, and its result or a :class:`Stopped` that says why there
+        is none.
     """
     # forked workers start at once: importing the decoders takes seconds
     context = multiprocessing.get_context('fork')
     pool = ProcessPool(workers, initializer=_make_quiet, context=context)
-    waiting: deque = deque()
+    waiting: dict[Future, int] = {}
     try:
-        for job in jobs:
-            waiting.append(pool.schedule(function, args=job, timeout=time_limit))
+        for place, job in enumerate(jobs):
+            waiting[pool.schedule(function, args=job, timeout=time_limit)] = place
             if len(waiting) > JOBS_AHEAD * workers:
-                yield _outcome(waiting.popleft(), time_limit)
+                yield from _finished(waiting, time_limit)
         while waiting:
-            yield _outcome(waiting.popleft(), time_limit)
+            yield from _finished(waiting, time_limit)
     finally:
         pool.stop()
         pool.join()
 
 
-def _outcome(future, time_limit: float) -> Any:
+def _finished(waiting: dict[Future, int], time_limit: float) -> Iterator[tuple[int, Any]]:
+    """Wait for at least one job, and take what is finished out of ``waiting``."""
+    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        yield waiting.pop(future), _outcome(future, time_limit)
+
+
+def _outcome(future: Future, time_limit: float) -> Any:
     try:
         return future.result()
     except TooLong:
