@@ -172,7 +172,7 @@ def main() -> None:
         f'`{args.checkpoint}` of `{args.config}`, on its test data. An assignment is one token '
         'sent to one expert, before any capacity limit. Bits: Jensen-Shannon divergence, 0 if the '
         'rows use the experts alike. What the experts cost: '
-        f'`python tools/analysis/model_cost.py {args.config}`.', '',
+        f'`python tools/analysis/model_cost.py {args.config} --parts .moae.`.', '',
         *markdown(found, names, pictures)]
     (folder / 'report.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     (folder / 'report.json').write_text(
