@@ -47,7 +47,7 @@ class LossRecorder(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Python writes a float so that reading it gives the same float."""
         source = data_batch['data_samples'][0].source
-        self.lines += [f'{runner.iter + 1}\t{source}\t{name}\t{float(value)!r}'
+        self.lines += [f'{runner.iter + 1}\t{source}\t{name}\t{torch.as_tensor(value).item()!r}'
                        for name, value in sorted(outputs.items())]
 
 

@@ -38,7 +38,7 @@ def run_backbone():
     backbone.init_weights()
     for frames in (4, 1):
         tokens, aux = backbone.forward_tokens(torch.randn(2, 3, frames, 16, 16))
-        learns(backbone, tokens.square().sum() + aux['balance_loss'])
+        learns(backbone, tokens.square().sum() + aux['loss_balance'])
 
 
 def run_head():

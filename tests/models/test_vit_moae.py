@@ -142,8 +142,8 @@ def test_aux_reports_every_moae_block():
     double = build(moae=dict(num_experts=3, blocks=[1, 3], balance_loss_weight=1.)).eval()
     single = build(moae=dict(num_experts=3, blocks=[1, 3], balance_loss_weight=0.5)).eval()
     clip = torch.randn(2, 3, 4, 16, 16)
-    torch.testing.assert_close(double.forward_tokens(clip)[1]['balance_loss'],
-                               2 * single.forward_tokens(clip)[1]['balance_loss'])
+    torch.testing.assert_close(double.forward_tokens(clip)[1]['loss_balance'],
+                               2 * single.forward_tokens(clip)[1]['loss_balance'])
 
 
 def test_patches_are_embedded_as_by_the_conv3d():
@@ -161,7 +161,7 @@ def test_checkpointed_blocks_have_the_same_gradients():
         model = build(with_cp=with_cp, drop_path_rate=0.3).train()
         torch.manual_seed(1)  # the same routing noise and dropped paths
         tokens, aux = model.forward_tokens(clip)
-        (tokens.square().mean() + aux['balance_loss']).backward()
+        (tokens.square().mean() + aux['loss_balance']).backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
@@ -200,7 +200,7 @@ def test_official_preset_is_the_literal_form_and_can_be_changed():
     moae = model.blocks[3].moae
     assert (moae.router.noise_mode, moae.capacity_factor, moae.balance) == ('never', 1.0, 'none')
     _, aux = model.train().forward_tokens(torch.randn(2, 3, 4, 16, 16))
-    assert 'balance_loss' not in aux and aux['dropped'].shape == (2, )
+    assert 'loss_balance' not in aux and aux['dropped'].shape == (2, )
 
 
 @pytest.mark.parametrize('blocks, expected', [

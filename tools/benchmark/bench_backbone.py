@@ -59,7 +59,7 @@ class Classifier(nn.Module):
                 feature, balance = self.backbone(clips), 0.
             else:
                 tokens, aux = self.backbone.forward_tokens(clips)
-                feature, balance = self.backbone.pool(tokens), aux['balance_loss']
+                feature, balance = self.backbone.pool(tokens), aux['loss_balance']
             logits = self.head(feature).float()
         labels = torch.arange(len(clips), device=clips.device) % 7
         return nn.functional.cross_entropy(logits, labels) + balance

@@ -183,7 +183,7 @@ class VisionTransformerMoAE(VisionTransformer):
             tuple: Tokens (N, L, C) with L = K or the number of patches, and a dict which, if
             there are MoAE blocks, holds ``expert_load`` (MoAE blocks, E) and ``dropped``
             (MoAE blocks,) as in ``MoAEReport``, and, if there is a balance loss,
-            ``balance_loss`` (scalar, weighted, summed over the blocks).
+            ``loss_balance`` (scalar, weighted, summed over the blocks).
 
         Raises:
             InputSizeError: If H or W is no multiple of the patch size or T of the tubelet size.
@@ -221,11 +221,22 @@ class VisionTransformerMoAE(VisionTransformer):
         Returns:
             Tensor: (N, C), or the feature map (N, C, T', H', W') with ``return_feat_map``.
         """
-        tokens, _ = self.forward_tokens(x)
+        return self.forward_with_aux(x)[0]
+
+    def forward_with_aux(self, x: Tensor) -> Tuple[Tensor, Dict]:
+        """Features of :meth:`forward`, and what the experts report.
+
+        Args:
+            x (Tensor): As in :meth:`forward_tokens`.
+
+        Returns:
+            tuple: Features, and the dict of :meth:`forward_tokens`.
+        """
+        tokens, aux = self.forward_tokens(x)
         if not self.return_feat_map:
-            return self.pool(tokens)
+            return self.pool(tokens), aux
         height, width = (size // self.patch_size for size in x.shape[-2:])
-        return tokens.transpose(1, 2).reshape(len(x), self.embed_dims, -1, height, width)
+        return tokens.transpose(1, 2).reshape(len(x), self.embed_dims, -1, height, width), aux
 
     def token_grid(self, x: Tensor) -> Tuple[Tuple[int, int, int], bool]:
         """Grid (T', H', W') of the tokens of an input, and whether it is an image.
@@ -279,7 +290,7 @@ def _summary(reports: Sequence[MoAEReport]) -> Dict[str, Tensor]:
         dropped=torch.stack([report.dropped for report in reports]))
     losses = [report.balance_loss for report in reports if report.balance_loss is not None]
     if losses:
-        aux['balance_loss'] = torch.stack(losses).sum()
+        aux['loss_balance'] = torch.stack(losses).sum()
     return aux
 
 

@@ -63,7 +63,7 @@ class MultiTaskHead(BaseHead):
         """Logits of one task.
 
         Args:
-            x (Tensor): (N, C).
+            x (Tensor): (N, C), or a feature map (N, C, T, H, W), which is averaged.
             task (str, optional): Task; the default task if None.
             kwargs: Whatever stock recognizers pass on; not used.
 
@@ -77,13 +77,15 @@ class MultiTaskHead(BaseHead):
         if task not in self.fc_cls:
             raise KeyError(f'the head has no task {task!r}; it has {list(self.fc_cls)}: add it to '
                            '`num_classes` of the head')
+        if x.dim() == 5:
+            x = x.mean((2, 3, 4))
         return self.fc_cls[task](self.dropout(x)).float()
 
     def loss(self, feats: Tensor, data_samples: SampleList, **kwargs) -> Dict[str, Tensor]:
         """Cross entropy of the batch's task.
 
         Args:
-            feats (Tensor): (N, C).
+            feats (Tensor): As in :meth:`forward`.
             data_samples (list[ActionDataSample]): N samples of one task, with ``gt_label`` as a
                 class id (1,) or as a soft label (classes,).
             kwargs: Whatever stock recognizers pass on; not used.
@@ -118,7 +120,7 @@ class MultiTaskHead(BaseHead):
         """Write ``pred_score`` (classes,) and ``pred_label`` (1,) into the samples.
 
         Args:
-            feats (Tensor): (N * views, C), views of a sample adjacent.
+            feats (Tensor): As in :meth:`forward`, N * views of them, views of a sample adjacent.
             data_samples (list[ActionDataSample]): N samples of one task.
             kwargs: Whatever stock recognizers pass on; not used.
 

@@ -93,8 +93,7 @@ class DualModalMAE(BaseModel):
         if mode != 'loss':
             raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', found {mode!r}")
         found = {f'loss_rec_{_source(data_samples)}': losses.mean()}
-        if 'balance_loss' in aux:
-            found['loss_balance'] = aux['balance_loss']
+        found.update({key: value for key, value in aux.items() if key.startswith('loss')})
         return found
 
     def masks(self, scores: Tensor, grid: Tuple[int, int, int],
