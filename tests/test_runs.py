@@ -140,6 +140,16 @@ def test_joint_training_test_resume_and_refusal(toy_root, tmp_path, monkeypatch)
                        match=r'eleven\.pth.*toy_video\.weight: checkpoint \(11, 128\), model'):
         runner_of(cfg, monkeypatch).test()
 
+    # one of another model: without experts, and with other heads of the same shapes
+    for name, change, named in (
+            ('unilearn_toy_no_moae.py', {}, r'blocks\.2\.moae\.router'),
+            ('unilearn_toy.py', dict(num_heads=2), r'num_heads: checkpoint 4, model 2')):
+        cfg = small_cfg(name, toy_root, work, monkeypatch)
+        cfg.model.backbone.update(change)
+        cfg.load_from = str(checkpoint)
+        with pytest.raises(CheckpointMismatchError, match=f'epoch_1.*{named}'):
+            runner_of(cfg, monkeypatch).test()
+
 
 def test_an_image_that_the_patch_does_not_divide_is_named(toy_root, tmp_path, monkeypatch):
     cfg = small_cfg('unilearn_toy.py', toy_root, tmp_path / 'odd', monkeypatch)

@@ -1,5 +1,6 @@
 """A checkpoint that does not fit is refused with its name, before anything is loaded."""
 
+import io
 import logging
 from types import SimpleNamespace
 
@@ -8,15 +9,17 @@ import torch
 from mmaction.registry import HOOKS, MODELS
 from mmengine.runner import BaseLoop
 
-from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, compare_state
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, compare
 from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
 
-def model(**classes):
+def model(backbone=dict(), mean=127.5, **classes):
     return MODELS.build(
         dict(type='UniLearnRecognizer',
-             backbone=dict(type='VisionTransformerMoAE', img_size=16, patch_size=8, num_frames=4,
-                           embed_dims=16, depth=2, num_heads=2, moae=dict(num_experts=3)),
+             data_preprocessor=dict(type='MixedMediaPreprocessor', mean=[mean] * 3, std=[60.] * 3),
+             backbone={**dict(type='VisionTransformerMoAE', img_size=16, patch_size=8,
+                              num_frames=4, embed_dims=16, depth=2, num_heads=2,
+                              moae=dict(num_experts=3)), **backbone},
              cls_head=dict(type='MultiTaskHead', in_channels=16, num_classes=classes)))
 
 
@@ -30,14 +33,31 @@ class TrainLoop(BaseLoop):
         """Not called."""
 
 
-def load(target, state, name='work/old.pth', training=True, resume=False):
+def saved(source):
+    """A checkpoint as the Runner writes it, after its hooks."""
+    checkpoint = dict(meta=dict(epoch=1, iter=1), state_dict=source.state_dict(), message_hub={},
+                      optimizer={}, param_schedulers=[])
+    HOOKS.build(dict(type='CheckpointCheckHook')).before_save_checkpoint(
+        SimpleNamespace(model=source), checkpoint)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def load_file(target, checkpoint, name='work/old.pth', training=True, resume=False):
     hook = HOOKS.build(dict(type='CheckpointCheckHook'))
     runner = SimpleNamespace(model=target, _load_from=name, work_dir='work', _resume=resume,
                              logger=logging.getLogger('test'),
                              _train_loop=TrainLoop() if training else dict(max_epochs=1))
-    checkpoint = dict(state_dict=state)
     hook.after_load_checkpoint(runner, checkpoint)
     return checkpoint['state_dict']
+
+
+def load(target, state, **how):
+    """Load a state dict as checkpoints had it before the settings of the layers were in them."""
+    return load_file(target, dict(state_dict=state, meta=dict(epoch=1, iter=1), message_hub={},
+                                  optimizer={}, param_schedulers=[]), **how)
 
 
 def test_a_checkpoint_of_the_same_model_passes():
@@ -63,11 +83,112 @@ def test_training_may_start_with_new_heads_and_experts(caplog):
     assert 'not in the model: decoder.norm.bias' in caplog.text, 'what is not used'
 
 
-@pytest.mark.parametrize('how', [dict(training=False), dict(resume=True)])
+WHOLE = pytest.mark.parametrize('how', [dict(training=False), dict(resume=True)])
+
+
+@WHOLE
 def test_a_test_or_resume_needs_every_parameter(how):
     load(model(dfew=7, mafw=11), model(dfew=7, mafw=11).state_dict(), **how)
-    with pytest.raises(CheckpointMismatchError, match=r'2 parameters.*fc_cls\.mafw\.weight'):
+    with pytest.raises(CheckpointMismatchError, match=r'2 tensors.*fc_cls\.mafw\.weight'):
         load(model(dfew=7, mafw=11), model(dfew=7).state_dict(), **how)
+
+
+@WHOLE
+def test_a_test_or_resume_drops_nothing(how, caplog):
+    """The dense model has all its parameters in the file of the one with experts."""
+    dense = model(dict(moae=None), dfew=7)
+    with pytest.raises(CheckpointMismatchError,
+                       match=r'old\.pth: 8 tensors .*backbone\.blocks\.1\.moae\.router\.route'):
+        load(dense, model(dfew=7).state_dict(), **how)
+    with pytest.raises(CheckpointMismatchError, match=r'2 tensors .*fc_cls\.mafw\.weight'):
+        load(model(dfew=7), model(dfew=7, mafw=11).state_dict(), **how)
+    # MMEngine's older models saved these, which the config says
+    load(dense, {**dense.state_dict(), 'data_preprocessor.mean': torch.zeros(3, 1, 1)}, **how)
+    load(dense, model(dfew=7).state_dict())  # to train a changed model is a choice
+
+
+@WHOLE
+def test_a_test_or_resume_needs_buffers_too(how):
+    """Statistics of a BatchNorm are no parameters, and the table of positions has a shape."""
+    normed = model(dfew=7)
+    normed.neck = torch.nn.BatchNorm1d(4)
+    state = normed.state_dict()
+    del state['neck.running_var']
+    with pytest.raises(CheckpointMismatchError, match=r'1 .*not in the .*neck\.running_var'):
+        load(normed, state, **how)
+    longer = model(dict(num_frames=8), dfew=7)
+    with pytest.raises(CheckpointMismatchError,
+                       match=r'backbone\.pos_embed: checkpoint \(1, 8, 16\), model \(1, 16, 16\)'):
+        load(longer, model(dfew=7).state_dict(), **how)
+    load(longer, model(dfew=7).state_dict())
+    computed = model(dfew=7).state_dict()
+    del computed['backbone.pos_embed']  # the converter writes none
+    load(model(dfew=7), computed, **how)
+
+
+@WHOLE
+@pytest.mark.parametrize('change, named', [
+    (dict(backbone=dict(num_heads=4)), r'backbone\.blocks\.0\.attn\.num_heads: checkpoint 2, model 4'),
+    (dict(backbone=dict(moae=dict(num_experts=3, top_k=1))),
+     r'blocks\.1\.moae\.router\.top_k: checkpoint 2, model 1'),
+    (dict(backbone=dict(moae=dict(num_experts=3, preset='official'))),
+     r'blocks\.1\.moae\.capacity_factor: checkpoint None, model 1\.0'),
+    (dict(mean=0.5), r'data_preprocessor\.mean: checkpoint \[127\.5, 127\.5, 127\.5\], model \[0\.5'),
+])
+def test_what_shapes_cannot_tell_is_compared(how, change, named):
+    checkpoint = saved(model(dfew=7))
+    load_file(model(dfew=7), checkpoint, **how)
+    with pytest.raises(CheckpointMismatchError, match=r'old\.pth: .*' + named):
+        load_file(model(**change, dfew=7), checkpoint, **how)
+    load(model(**change, dfew=7), checkpoint['state_dict'], **how)  # an older file says nothing
+
+
+@WHOLE
+def test_what_only_training_uses_may_change(how):
+    checkpoint = saved(model(dfew=7))
+    other = model(dict(drop_path_rate=0.2, with_cp=True, drop_rate=0.1, moae=dict(
+        num_experts=3, balance_loss_weight=0.5, backend='loop', init='official')), dfew=7)
+    load_file(other, checkpoint, **how)
+
+
+def test_a_training_may_start_with_other_settings_but_not_heads(caplog):
+    caplog.set_level('WARNING')
+    checkpoint = saved(model(dfew=7))
+    load_file(model(dict(moae=dict(num_experts=3, top_k=1)), mean=0.5, dfew=7), checkpoint)
+    assert 'data_preprocessor.mean' in caplog.text and 'router.top_k' in caplog.text
+    with pytest.raises(CheckpointMismatchError, match='num_heads: checkpoint 2, model 4'):
+        load_file(model(dict(num_heads=4), dfew=7), checkpoint)
+
+
+def test_stock_models_have_settings_too():
+    def slow_only(**change):
+        return MODELS.build(dict(
+            type='Recognizer3D',
+            backbone=dict(type='ResNet3dSlowOnly', depth=18, pretrained=None, **change),
+            cls_head=dict(type='I3DHead', in_channels=512, num_classes=7)))
+
+    checkpoint = saved(slow_only())
+    load_file(slow_only(), checkpoint, training=False)
+    with pytest.raises(CheckpointMismatchError,
+                       match=r'backbone\.layer4\.0\..*stride: checkpoint \[1, 2, 2\], model \[1, 1, 1'):
+        load_file(slow_only(spatial_strides=(1, 2, 2, 1)), checkpoint, training=False)
+
+
+def test_weights_alone_cannot_be_resumed():
+    """MMEngine: KeyError: 'meta'."""
+    state = model(dfew=7).state_dict()
+    with pytest.raises(CheckpointMismatchError, match=r'old\.pth: .*meta, message_hub, optimizer'):
+        load_file(model(dfew=7), dict(state_dict=state), resume=True)
+    load_file(model(dfew=7), dict(state_dict=state), training=False)
+
+
+@pytest.mark.parametrize('content', [torch.zeros(2), [torch.zeros(2)], None, dict(state_dict=None),
+                                     dict(state_dict=torch.zeros(2)), {1: torch.zeros(2)},
+                                     dict(state_dict={1: torch.zeros(2)}), {}])
+def test_what_is_no_state_dict_is_named(content):
+    """A file from the net does not come through our reader."""
+    with pytest.raises(CheckpointMismatchError, match=r'old\.pth: '):
+        load_file(model(dfew=7), content)
 
 
 def test_a_checkpoint_of_something_else_is_refused():
@@ -93,9 +214,12 @@ def test_a_foreign_file_with_strange_keys_is_named():
         load(model(dfew=7), {**official, 'blocks.0.extra': torch.zeros(1)})
 
 
-def test_compare_state_counts_elements():
-    parameters = dict(a=torch.zeros(2, 3), b=torch.zeros(4), c=torch.zeros(5))
-    wrong, missing, share = compare_state(
-        {'module.a': torch.ones(2, 3), 'b': torch.ones(3), 'x': torch.ones(9)}, parameters)
-    assert wrong == dict(b=(torch.Size([3]), torch.Size([4])))
-    assert missing == ['c'] and share == pytest.approx(6 / 15)
+def test_the_share_counts_elements():
+    target = torch.nn.Module()
+    for name, shape in dict(a=(2, 3), b=(4, ), c=(5, )).items():
+        target.register_parameter(name, torch.nn.Parameter(torch.zeros(shape)))
+    fit = compare({'module.a': torch.ones(2, 3), 'b': torch.ones(3), 'x': torch.ones(9)}, target,
+                  'file', with_buffers=False)
+    assert fit.wrong == ['b: checkpoint (3,), model (4,)']
+    assert fit.missing == ['c'] and fit.strangers == ['x']
+    assert fit.share == pytest.approx(6 / 15)

@@ -86,7 +86,7 @@ def test_the_command_line(toy_root, tmp_path, monkeypatch):
             '--cfg-options', *[f'{key}={value}' for key, value in OPTIONS.items()]])
         plot_features.main()
 
-    with pytest.raises(CheckpointMismatchError, match='missing are .*patch_embed'):
+    with pytest.raises(CheckpointMismatchError, match=r'bad\.pth with .*patch_embed'):
         run('bad.pth')
     run('good.pth')
     assert imread(tmp_path / 'new' / 'features.png').std() > .02

@@ -4,9 +4,13 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
+from torch import nn
 
-from unilearn_mm.models.checkpoints.family import shown
-from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, adopt, compare_state
+from unilearn_mm.models.checkpoints.fit import (SETTINGS_KEY, CheckpointMismatchError, adopt,
+                                                compare)
+from unilearn_mm.models.checkpoints.settings import settings_of
+
+TRAINING_STATE = ('meta', 'message_hub', 'optimizer')  # what Runner.resume takes up
 
 
 @HOOKS.register_module()
@@ -18,8 +22,10 @@ class CheckpointCheckHook(Hook):
     without their heads; tools/convert/convert_checkpoint.py keeps the heads.
 
     MMEngine loads what fits and logs the rest: a checkpoint with another number of classes leaves
-    the head untrained, one of another model leaves everything untrained. A test and a resumed
-    training need every parameter; a training that starts from a checkpoint may add some.
+    the head untrained, one of another model leaves everything untrained or drops what the model
+    does not have. A test and a resumed training need a checkpoint of the very model; a training
+    that starts from a checkpoint may add and leave out some. What the weights do not show, as the
+    number of attention heads, is saved in the checkpoint and compared too.
 
     Args:
         min_share (float): Least share of the model's parameters (counted in elements) that a
@@ -34,38 +40,31 @@ class CheckpointCheckHook(Hook):
         self.min_share = min_share
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Convert the checkpoint in place if need be; compare keys and shapes.
+        """Convert the checkpoint in place if need be, and compare it with the model.
 
         Raises:
-            CheckpointMismatchError: If a tensor has another shape than the model's, too little
-                of the model is covered, or a parameter is missing in a test or resumed training.
+            CheckpointMismatchError: If it does not fit, or cannot be resumed.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = _model_of(runner)
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
         adopt(checkpoint, model, name, runner.logger)
-        source = checkpoint.get('state_dict', checkpoint)
-        wrong, missing, share = compare_state(source, dict(model.named_parameters()))
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
-        if wrong:
-            shapes = shown([f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
-                            for key, (theirs, ours) in wrong.items()])
+        fit = compare(checkpoint, model, name, with_buffers=not starts_training)
+        if starts_training:
+            fit.require_start(self.min_share)
+        else:
+            fit.require_whole()
+        absent = [key for key in TRAINING_STATE if not isinstance(checkpoint.get(key), dict)]
+        if runner._resume and absent:
             raise CheckpointMismatchError(
-                f'{name}: {len(wrong)} tensors do not have the shape of the model: {shapes}. Was '
-                'it trained with other classes or another backbone? Use the config it was trained '
-                'with, or remove these keys from the checkpoint to train them anew')
-        if share < self.min_share:
-            raise CheckpointMismatchError(
-                f'{name}: holds only {share:.0%} of the model\'s parameters; its keys begin '
-                f'{shown(list(source))}, the model\'s {shown(missing)}. Convert it to this '
-                'package\'s names first')
-        if missing and not starts_training:
-            raise CheckpointMismatchError(
-                f'{name}: {len(missing)} parameters of the model are not in the checkpoint: '
-                f'{shown(missing)}. To test or resume, use the config that it was '
-                'trained with; to train a changed model, start from it with load_from')
-        strangers = [key for key in source
-                     if key.removeprefix('module.') not in model.state_dict()]
-        runner.logger.info(
-            f'{name}: {share:.1%} of the model\'s parameters are loaded. Not in the file, so '
-            f'trained from their initial values: {shown(missing)}. In the file, but not in the '
-            f'model: {shown(strangers)}')
+                f'{name}: cannot be resumed, it has no {", ".join(absent)}; start from it with '
+                'load_from')
+        (runner.logger.warning if fit.changed else runner.logger.info)(fit.summary())
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Add the settings of the layers."""
+        checkpoint['meta'][SETTINGS_KEY] = settings_of(_model_of(runner))
+
+
+def _model_of(runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -88,11 +88,23 @@ def unwrap(checkpoint: dict) -> State:
 
     Returns:
         dict[str, Tensor]: Its tensors, without a leading ``module.``.
+
+    Raises:
+        FamilyError: If it is no dict, or its keys are no names.
     """
+    if not isinstance(checkpoint, dict):
+        raise FamilyError(f'found a {type(checkpoint).__name__} instead of named tensors')
     for key in ('state_dict', 'model_state_dict', 'model', 'module'):
         if isinstance(checkpoint.get(key), dict):
             checkpoint = checkpoint[key]
             break
+    else:
+        if 'state_dict' in checkpoint:
+            raise FamilyError(f'found a {type(checkpoint["state_dict"]).__name__} as state_dict '
+                              'instead of named tensors')
+    unnamed = [key for key in checkpoint if not isinstance(key, str)]
+    if unnamed:
+        raise FamilyError(f'found {unnamed[0]!r} instead of the name of a tensor')
     return {key.removeprefix('module.'): value for key, value in checkpoint.items()
             if isinstance(value, Tensor)}
 

@@ -1,13 +1,21 @@
 """Whether a checkpoint fits a model, in our names or in those of a family it understands."""
 
+import re
 from logging import Logger
-from typing import Dict, List, Optional, Tuple
+from typing import List, NamedTuple, Optional
 
-from mmengine.runner.checkpoint import load_checkpoint
-from torch import Tensor, nn
+from mmengine.logging import MMLogger
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
 
 from .family import (Family, FamilyError, State, backbone_of, families_of, known_families, shown,
                      unwrap)
+from .settings import differences, settings_of
+
+SETTINGS_KEY = 'layer_settings'  # in the metadata of a checkpoint
+# A file may lack or have these beside the model: the config or the sizes say what they are.
+COMPUTED = re.compile(r'(.*\.)?(pos_embed|num_batches_tracked|relative_position_index)|'
+                      r'data_preprocessor\.(mean|std)')
 
 
 class CheckpointMismatchError(RuntimeError):
@@ -30,9 +38,13 @@ def adopt(checkpoint: dict, model: nn.Module, name: str, logger: Logger) -> None
         CheckpointMismatchError: If it is of a family that the model does not understand, or
             holds what its family does not declare.
     """
-    state = unwrap(checkpoint)
+    try:
+        state = unwrap(checkpoint)
+    except FamilyError as error:
+        raise CheckpointMismatchError(f'{name}: no checkpoint: {error}') from error
     family = family_for(state, model, name)
     if family is None:
+        checkpoint.setdefault('state_dict', state)
         return
     try:
         conversion = family.convert(state, backbone_of(model), {})
@@ -70,44 +82,124 @@ def family_for(state: State, model: nn.Module, name: str) -> Optional[Family]:
         'with the backbone that the file is for, or another file')
 
 
-def compare_state(source: Dict[str, Tensor],
-                  parameters: Dict[str, Tensor]) -> Tuple[Dict[str, tuple], List[str], float]:
-    """How well a state dict fits parameters.
+class Fit(NamedTuple):
+    """How a checkpoint fits a model.
+
+    Attributes:
+        name (str): The file, for messages.
+        keys (list[str]): Names of its tensors.
+        wrong (list[str]): Tensors of unequal shape, with both shapes.
+        missing (list[str]): Names of the model that the file lacks.
+        strangers (list[str]): Names of the file that the model lacks.
+        changed (list[str]): Settings of layers that are not alike, with both values.
+        share (float): Share of the model's elements that the file holds in equal shape.
+    """
+    name: str
+    keys: List[str]
+    wrong: List[str]
+    missing: List[str]
+    strangers: List[str]
+    changed: List[str]
+    share: float
+
+    def require_whole(self) -> None:
+        """For a test, or a training that is resumed: it must be a checkpoint of this very model.
+
+        Raises:
+            CheckpointMismatchError: If it is not.
+        """
+        self.require_start(0.)
+        for found, what in (
+                (self.missing, 'tensors of the model are not in the checkpoint'),
+                (self.strangers, 'tensors of the checkpoint are not in the model'),
+                (self.changed, 'settings are not those that it was trained with')):
+            if found:
+                raise CheckpointMismatchError(
+                    f'{self.name}: {len(found)} {what}: {shown(found)}. To test or resume, use '
+                    'the config that it was trained with; to train a changed model, start from it '
+                    'with load_from' + ('. tools/convert/convert_checkpoint.py copies the weights '
+                                        'without the settings, for a test of other settings'
+                                        if found is self.changed else ''))
+
+    def require_start(self, min_share: float) -> None:
+        """For a training that starts from it.
+
+        Args:
+            min_share (float): Least ``share``.
+
+        Raises:
+            CheckpointMismatchError: If a shape or a number of attention heads differs, or too
+                little of the model is there.
+        """
+        if self.wrong:
+            raise CheckpointMismatchError(
+                f'{self.name}: {len(self.wrong)} tensors do not have the shape of the model: '
+                f'{shown(self.wrong)}. Was it trained with other classes or another backbone? Use '
+                'the config it was trained with, or remove these keys from the checkpoint to '
+                'train them anew')
+        if self.share < min_share:
+            raise CheckpointMismatchError(
+                f'{self.name}: holds only {self.share:.0%} of the model\'s parameters; its keys '
+                f'begin {shown(self.keys)}, the model\'s {shown(self.missing)}. Convert it to '
+                'this package\'s names first')
+        heads = [line for line in self.changed if '.num_heads: ' in line]
+        if heads:  # the same weights, cut into other heads, mean nothing
+            raise CheckpointMismatchError(
+                f'{self.name}: {len(heads)} layers have another number of attention heads: '
+                f'{shown(heads)}. Build the model with the heads it was trained with')
+
+    def summary(self) -> str:
+        """One line for a log."""
+        return (f'{self.name}: {self.share:.1%} of the model\'s parameters are loaded. Not in the '
+                f'file, so trained from their initial values: {shown(self.missing)}. In the file, '
+                f'but not in the model: {shown(self.strangers)}. Other settings than the file was '
+                f'trained with: {shown(self.changed)}')
+
+
+def compare(checkpoint: dict, model: nn.Module, name: str, with_buffers: bool) -> Fit:
+    """Compare a checkpoint with a model.
 
     Args:
-        source (dict[str, Tensor]): State dict of a checkpoint; a prefix ``module.`` is ignored.
-        parameters (dict[str, Tensor]): Named parameters of a model.
-
-    Returns:
-        tuple: Keys of unequal shape with (checkpoint shape, model shape); keys of the model that
-        the state dict lacks; share of the model's elements that it holds in equal shape.
+        checkpoint (dict): A loaded checkpoint, in our names.
+        model (nn.Module): The model, not wrapped.
+        name (str): Its file, for messages.
+        with_buffers (bool): Whether persistent buffers count, as they do in a test; a training
+            may start with other ones.
     """
-    source = {key.removeprefix('module.'): value for key, value in source.items()}
-    missing = [key for key in parameters if key not in source]
-    wrong = {key: (source[key].shape, parameter.shape) for key, parameter in parameters.items()
-             if key in source and source[key].shape != parameter.shape}
+    source = unwrap(checkpoint)
+    state, parameters = model.state_dict(), dict(model.named_parameters())
+    wanted = state if with_buffers else parameters
+    wrong = [key for key, tensor in wanted.items()
+             if key in source and source[key].shape != tensor.shape]
     covered = sum(parameter.numel() for key, parameter in parameters.items()
                   if key in source and key not in wrong)
-    return wrong, missing, covered / sum(p.numel() for p in parameters.values())
+    return Fit(
+        name, list(source),
+        wrong=[f'{key}: checkpoint {tuple(source[key].shape)}, model {tuple(wanted[key].shape)}'
+               for key in wrong],
+        missing=[key for key in wanted if key not in source
+                 and (key in parameters or not COMPUTED.fullmatch(key))],
+        strangers=[key for key in source if key not in state and not COMPUTED.fullmatch(key)],
+        changed=differences(saved_settings(checkpoint), settings_of(model)),
+        share=covered / max(1, sum(parameter.numel() for parameter in parameters.values())))
 
 
 def load_whole(model: nn.Module, path: str, config: str) -> None:
-    """Load a checkpoint that must hold every parameter of a model.
+    """Load a checkpoint that must hold everything of a model.
 
     Args:
         model (nn.Module): Model of the config.
-        path (str): Checkpoint file with the names of the model.
+        path (str): Checkpoint file, in our names or of a family that the model understands.
         config (str): What the model was built from, for messages.
 
     Raises:
-        CheckpointMismatchError: If a parameter is missing or has another shape.
+        CheckpointMismatchError: If it is not a checkpoint of this very model.
     """
-    checkpoint = load_checkpoint(model, path, map_location='cpu')
-    wrong, missing, _ = compare_state(checkpoint.get('state_dict', checkpoint),
-                                      dict(model.named_parameters()))
-    if wrong or missing:
-        raise CheckpointMismatchError(f'{path} does not fit {config}: missing are '
-                                      f'{shown(missing)}; of other shape {shown(list(wrong))}')
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    name = f'{path} with {config}'
+    adopt(checkpoint, model, name, MMLogger.get_current_instance())
+    compare(checkpoint, model, name, with_buffers=True).require_whole()
+    model.load_state_dict(unwrap(checkpoint), strict=False)
 
 
 def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logger) -> None:
@@ -121,24 +213,28 @@ def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logg
         logger (Logger): Gets a line on what was loaded.
 
     Raises:
-        CheckpointMismatchError: If shapes differ or less than half of the backbone is there.
+        CheckpointMismatchError: If shapes or attention heads differ, or less than half of the
+            backbone is there.
     """
     adopt(checkpoint, backbone, name, logger)
-    state = {key.removeprefix('backbone.'): value for key, value in unwrap(checkpoint).items()
-             if key.startswith('backbone.')}
-    wrong, missing, share = compare_state(state, dict(backbone.named_parameters()))
-    if wrong:
-        raise CheckpointMismatchError(
-            f'{name}: {len(wrong)} tensors do not have the shape of the backbone: '
-            + shown([f'{key}: checkpoint {tuple(theirs)}, model {tuple(ours)}'
-                     for key, (theirs, ours) in wrong.items()])
-            + '. Build the backbone with the sizes it was trained with')
-    if share < 0.5:
-        raise CheckpointMismatchError(f'{name}: holds only {share:.0%} of the backbone\'s '
-                                      f'parameters; missing are {shown(missing)}')
-    strangers = [key for key in state if key not in backbone.state_dict()]
+    part = dict(state_dict=_within('backbone.', unwrap(checkpoint)),
+                meta={SETTINGS_KEY: _within('backbone.', saved_settings(checkpoint))})
+    fit = compare(part, backbone, f'{name} for the backbone', with_buffers=False)
+    fit.require_start(min_share=0.5)
+    own = backbone.state_dict()
     backbone.load_state_dict(
-        {key: value for key, value in state.items()
-         if key not in strangers and key != 'pos_embed'}, strict=False)
-    logger.info(f'{name}: {share:.1%} of the backbone\'s parameters are loaded. Not in the file: '
-                f'{shown(missing)}. In the file, but not in the backbone: {shown(strangers)}')
+        {key: value for key, value in part['state_dict'].items()
+         if key in own and own[key].shape == value.shape}, strict=False)
+    logger.info(fit.summary())
+
+
+def saved_settings(checkpoint: dict) -> dict:
+    """The settings of the layers that a checkpoint was saved with; empty if it does not say."""
+    meta = checkpoint.get('meta')
+    found = meta.get(SETTINGS_KEY) if isinstance(meta, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _within(prefix: str, named: dict) -> dict:
+    """What a prefix begins, without it."""
+    return {key[len(prefix):]: value for key, value in named.items() if key.startswith(prefix)}

@@ -62,6 +62,8 @@ class MoAE(nn.Module):
         ValueError: If a choice is unknown or ``top_k`` is not in 1..num_experts.
     """
 
+    checkpoint_settings = ('capacity_factor', 'capacity_order')
+
     def __init__(self,
                  dim: int,
                  num_experts: int = 8,

@@ -47,6 +47,8 @@ class NoisyTopKRouter(nn.Module):
         ValueError: If ``top_k`` is not in 1..num_experts, or ``noise`` is unknown.
     """
 
+    checkpoint_settings = ('top_k', 'noise_mode')
+
     def __init__(self,
                  dim: int,
                  num_experts: int,

@@ -32,6 +32,8 @@ class PatchDecoder(BaseModule):
         compile_blocks (bool): Whether each block is compiled by ``torch.compile``.
     """
 
+    checkpoint_settings = ('table_grid', )
+
     def __init__(self,
                  in_channels: int = 768,
                  embed_dims: int = 384,
