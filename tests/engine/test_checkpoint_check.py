@@ -127,6 +127,19 @@ def test_a_test_or_resume_needs_buffers_too(how):
 
 
 @WHOLE
+def test_a_layer_declares_what_only_training_uses(how):
+    class Head(torch.nn.Linear):
+        checkpoint_optional = ('bank', )
+
+    plain, training = model(dfew=7), model(dfew=7)
+    for target in (plain, training):
+        target.neck = Head(2, 2)
+    training.neck.bank = torch.nn.BatchNorm1d(4)
+    load(plain, training.state_dict(), **how)
+    load(training, plain.state_dict(), **how)
+
+
+@WHOLE
 @pytest.mark.parametrize('change, named', [
     (dict(backbone=dict(num_heads=4)), r'backbone\.blocks\.0\.attn\.num_heads: checkpoint 2, model 4'),
     (dict(backbone=dict(moae=dict(num_experts=3, top_k=1))),

@@ -165,7 +165,14 @@ def compare(checkpoint: dict, model: nn.Module, name: str, with_buffers: bool) -
         name (str): Its file, for messages.
         with_buffers (bool): Whether persistent buffers count, as they do in a test; a training
             may start with other ones.
+
+    Returns:
+        Fit: What a layer names in a class attribute ``checkpoint_optional`` is neither missing
+        nor a stranger: a buffer or layer of its own that only training uses.
     """
+    def is_optional(key: str) -> bool:
+        return key not in parameters and COMPUTED.fullmatch(key) or _declared_optional(key, model)
+
     source = unwrap(checkpoint)
     state, parameters = model.state_dict(), dict(model.named_parameters())
     wanted = state if with_buffers else parameters
@@ -177,9 +184,8 @@ def compare(checkpoint: dict, model: nn.Module, name: str, with_buffers: bool) -
         name, list(source),
         wrong=[f'{key}: checkpoint {tuple(source[key].shape)}, model {tuple(wanted[key].shape)}'
                for key in wrong],
-        missing=[key for key in wanted if key not in source
-                 and (key in parameters or not COMPUTED.fullmatch(key))],
-        strangers=[key for key in source if key not in state and not COMPUTED.fullmatch(key)],
+        missing=[key for key in wanted if key not in source and not is_optional(key)],
+        strangers=[key for key in source if key not in state and not is_optional(key)],
         changed=differences(saved_settings(checkpoint), settings_of(model)),
         share=covered / max(1, sum(parameter.numel() for parameter in parameters.values())))
 
@@ -226,6 +232,15 @@ def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logg
         {key: value for key, value in part['state_dict'].items()
          if key in own and own[key].shape == value.shape}, strict=False)
     logger.info(fit.summary())
+
+
+def _declared_optional(key: str, model: nn.Module) -> bool:
+    layer: Optional[nn.Module] = model
+    for name in key.split('.'):
+        if name in getattr(layer, 'checkpoint_optional', ()):
+            return True
+        layer = getattr(layer, name, None)
+    return False
 
 
 def saved_settings(checkpoint: dict) -> dict:
