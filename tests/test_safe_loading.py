@@ -122,6 +122,18 @@ def test_torchscript_is_refused(tmp_path):
         read_checkpoint(tmp_path / 'script.pth')
 
 
+@pytest.mark.parametrize('content, told', [
+    (torch.zeros(2), 'a Tensor'), ([torch.zeros(2)], 'a list'), (None, 'a NoneType'),
+    ({1: torch.zeros(2)}, 'the key 1')])
+def test_a_file_without_names_is_named(tmp_path, content, told):
+    """MMEngine: AttributeError: 'Tensor' object has no attribute 'get'."""
+    path, work_dir = tmp_path / 'bare.pth', tmp_path / 'work'
+    torch.save(content, path)
+    for read in (by_mmengine, by_backbone, by_stock_init, by_training):
+        with pytest.raises(CorruptCheckpointError, match=rf'bare\.pth: holds {told}'):
+            read(path, work_dir, None)
+
+
 def test_harmless_files_are_read(tmp_path):
     save_file(TENSORS, tmp_path / 'plain.safetensors')
     torch.save(dict(state_dict=TENSORS), tmp_path / 'plain.pth')
@@ -173,11 +185,6 @@ def by_auto_resume(path, work_dir, monkeypatch):
     run(work_dir, resume=True)
 
 
-def by_converter(path, work_dir, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['convert', str(path), str(work_dir / 'out.pth')])
-    tool('convert/convert_checkpoint.py').main()
-
-
 def by_pictures(path, work_dir, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [
         'show', str(ROOT / 'configs/unilearn_toy_pretrain.py'), str(path), '--out', str(work_dir)])
@@ -185,7 +192,7 @@ def by_pictures(path, work_dir, monkeypatch):
 
 
 @pytest.mark.parametrize('read', [by_mmengine, by_backbone, by_stock_init, by_training, by_resume,
-                                  by_auto_resume, by_converter, by_pictures])
+                                  by_auto_resume, by_pictures])
 def test_every_entry_point_refuses(tmp_path, monkeypatch, read):
     victim, path = tmp_path / 'victim', tmp_path / 'attack.pth'
     torch.save(wrapped(Call(os.system, f'touch {victim}'))['message_hub'], path)

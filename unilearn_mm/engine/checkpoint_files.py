@@ -185,7 +185,7 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu') -> dict:
         if path.suffix == '.safetensors':
             device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
             return load_file(path, device=str(device))
-        return torch.load(path, map_location=map_location, weights_only=True)
+        content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = _reason(str(error))
         if 'Unsupported operand' in reason:  # of a newer pickle protocol, or of no pickle
@@ -200,6 +200,13 @@ def read_checkpoint(path: Union[str, Path], map_location: Any = 'cpu') -> dict:
         if 'TorchScript' in str(error):
             raise _refused(path, 'It is a TorchScript archive, which is a program') from None
         raise _unreadable(path, error) from error
+    unnamed = [key for key in content if not isinstance(key, str)] if isinstance(
+        content, dict) else []
+    if unnamed or not isinstance(content, dict):
+        found = f'the key {unnamed[0]!r}' if unnamed else f'a {type(content).__name__}'
+        raise CorruptCheckpointError(f'{path}: holds {found}, not tensors with their names; save '
+                                     'a state_dict, or a dict with a state_dict')
+    return content
 
 
 def _refused(path: Path, reason: str) -> UnsafeCheckpointError:
