@@ -1,7 +1,9 @@
 """The converter on files: both formats, both directions, and refusals."""
 
 import argparse
+import hashlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -10,12 +12,24 @@ import torch
 from mmaction.registry import MODELS
 from safetensors.torch import load_file
 
+from unilearn_mm.engine.checkpoint_files import sidecar_of, verify
 from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
-PATH = Path(__file__).parents[2] / 'tools' / 'convert' / 'convert_checkpoint.py'
+ROOT = Path(__file__).parents[2]
+PATH = ROOT / 'tools' / 'convert' / 'convert_checkpoint.py'
 spec = importlib.util.spec_from_file_location('convert_checkpoint', PATH)
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args):
+        self.reduced = (function, args)
+
+    def __reduce__(self):
+        return self.reduced
 
 
 def convert(monkeypatch, *arguments):
@@ -51,6 +65,57 @@ def test_there_and_back_is_bitwise(official_file, suffix, tmp_path, monkeypatch,
     found = load_file(back) if suffix == 'safetensors' else torch.load(back)['model']
     assert found.keys() == state.keys()
     assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize('harm, told', [
+    ('unsafe', 'posix.system'), ('truncated', 'cannot be read as a checkpoint'),
+    ('changed', 'truncated or damaged'), ('absent', 'no such checkpoint'),
+    ('tensor', 'holds a Tensor')])
+def test_files_come_through_the_safe_door(official_file, tmp_path, monkeypatch, capsys, harm,
+                                          told):
+    path, state = official_file
+    if harm == 'unsafe':
+        torch.save(dict(model=state, args=Call(os.system, f'touch {tmp_path}/ran')), path)
+    elif harm == 'truncated':
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif harm == 'changed':
+        sidecar_of(path).write_text(f'{hashlib.sha256(b"other").hexdigest()}  {path.name}\n')
+    elif harm == 'absent':
+        path.unlink()
+    else:
+        torch.save(torch.zeros(2), path)
+    assert convert(monkeypatch, path, tmp_path / 'ours.pth') == 1
+    shown = capsys.readouterr().err
+    assert str(path) in shown and told in shown and 'Traceback' not in shown
+    assert not (tmp_path / 'ours.pth').exists() and not (tmp_path / 'ran').exists()
+
+
+def test_what_is_written_has_a_checksum(official_file, tmp_path, monkeypatch):
+    for suffix in ('pth', 'safetensors'):
+        written = tmp_path / f'ours.{suffix}'
+        convert(monkeypatch, official_file[0], written)
+        assert verify(written)
+
+
+def test_an_image_model_is_spread_over_the_tubelets_of_the_config(tmp_path, monkeypatch, capsys):
+    shapes = {'patch_embed.proj.weight': (128, 3, 16, 16), 'patch_embed.proj.bias': (128, ),
+              'cls_token': (1, 1, 128), 'blocks.0.attn.qkv.bias': (384, )}
+    torch.save(dict(model={key: torch.randn(shape) for key, shape in shapes.items()}),
+               tmp_path / 'mae.pth')
+    for frames in (1, 2):
+        (tmp_path / 'recipe.py').write_text(
+            f'_base_ = [{str(ROOT / "configs" / "unilearn_toy.py")!r}]\n'
+            f'model = dict(backbone=dict(tubelet_size={frames}))\n')
+        assert convert(monkeypatch, tmp_path / 'mae.pth', tmp_path / 'ours.pth', '--config',
+                       tmp_path / 'recipe.py') == 0
+        weight = torch.load(tmp_path / 'ours.pth')['state_dict'][
+            'backbone.patch_embed.projection.weight']
+        assert weight.shape == (128, 3, frames, 16, 16)
+    (tmp_path / 'recipe.py').write_text(
+        f'_base_ = [{str(ROOT / "configs" / "compose_slowonly_toy.py")!r}]\n')
+    assert convert(monkeypatch, tmp_path / 'mae.pth', tmp_path / 'x.pth', '--config',
+                   tmp_path / 'recipe.py') == 1
+    assert 'ResNet3dSlowOnly, which understands only our own names' in capsys.readouterr().err
 
 
 def test_what_cannot_be_converted(tmp_path, monkeypatch, capsys):
