@@ -9,6 +9,7 @@ import torch
 from mmaction.registry import HOOKS, MODELS
 from mmengine.runner import BaseLoop
 
+from unilearn_mm.models.checkpoints.family import Family
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, compare
 from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
@@ -21,6 +22,13 @@ def model(backbone=dict(), mean=127.5, **classes):
                               num_frames=4, embed_dims=16, depth=2, num_heads=2,
                               moae=dict(num_experts=3)), **backbone},
              cls_head=dict(type='MultiTaskHead', in_channels=16, num_classes=classes)))
+
+
+def slow_only(**change):
+    return MODELS.build(
+        dict(type='Recognizer3D',
+             backbone=dict(type='ResNet3dSlowOnly', depth=18, pretrained=None, **change),
+             cls_head=dict(type='I3DHead', in_channels=512, num_classes=7)))
 
 
 class TrainLoop(BaseLoop):
@@ -174,12 +182,6 @@ def test_a_training_may_start_with_other_settings_but_not_heads(caplog):
 
 
 def test_stock_models_have_settings_too():
-    def slow_only(**change):
-        return MODELS.build(dict(
-            type='Recognizer3D',
-            backbone=dict(type='ResNet3dSlowOnly', depth=18, pretrained=None, **change),
-            cls_head=dict(type='I3DHead', in_channels=512, num_classes=7)))
-
     checkpoint = saved(slow_only())
     load_file(slow_only(), checkpoint, training=False)
     with pytest.raises(CheckpointMismatchError,
@@ -219,6 +221,43 @@ def test_official_files_are_adopted():
         if name.startswith('backbone.') and name != 'backbone.pos_embed':
             assert (adopted[name] == value).all(), name
     assert not any('head' in name for name in adopted), 'the file does not say whose heads'
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+def test_an_image_model_takes_the_tubelets_of_the_backbone(frames):
+    """A MAE image model: the embedding of an image stays that of the file."""
+    official = FINE_TUNED.restore(model(dfew=7).state_dict(), dict(video='dfew')).state
+    state = {key: value for key, value in official.items()
+             if not any(part in key for part in ('head', 'moe', 'bias', 'patch_embed'))}
+    state['patch_embed.proj.weight'] = torch.randn(16, 3, 8, 8)
+    state['cls_token'] = torch.zeros(1, 1, 16)
+    target = model(dict(tubelet_size=frames, num_frames=2 * frames), dfew=7)
+    target.load_state_dict(load(target, state), strict=False)
+    with torch.no_grad():
+        target.backbone.patch_embed.projection.bias.zero_()
+    image = torch.randn(1, 3, 1, 8, 8)
+    found = target.backbone.patch_embed.projection(image.expand(-1, -1, frames, -1, -1))
+    torch.testing.assert_close(
+        found[:, :, 0], torch.nn.functional.conv2d(image[:, :, 0], state['patch_embed.proj.weight']))
+
+
+def test_a_file_for_another_backbone_is_refused_with_its_name():
+    class GlassViT(torch.nn.Linear):
+        checkpoint_families = (Family('Glass', lambda state: 'glass.weight' in state, None), )
+
+    official = FINE_TUNED.restore(model(dfew=7).state_dict(), dict(video='dfew')).state
+    MODELS.register_module(module=GlassViT)
+    try:
+        with pytest.raises(CheckpointMismatchError,
+                           match='old.pth: a file of Glass, for the backbone GlassViT.*'
+                                 'VisionTransformerMoAE, which understands S4D or VideoMAE'):
+            load(model(dfew=7), {'glass.weight': torch.zeros(2)})
+    finally:
+        MODELS.module_dict.pop('GlassViT')
+    with pytest.raises(CheckpointMismatchError,
+                       match='S4D or VideoMAE, fine-tuned, for the backbone VisionTransformerMoAE'
+                             '.*ResNet3dSlowOnly, which understands only our own names'):
+        load(slow_only(), official)
 
 
 def test_a_foreign_file_with_strange_keys_is_named():
