@@ -90,3 +90,25 @@ def toy_root(media_root, tmp_path):
         for split in ('train', 'test'):
             (root / f'{split}.{suffix}').symlink_to(media_root / f'{name}.{suffix}')
     return tmp_path / 'toy'
+
+
+SINGLE = """
+_base_ = ['{configs}/unilearn_toy_video_only.py']
+custom_imports = _base_.custom_imports
+work_dir = '{folder}/work'
+loader = dict(batch_size=4, num_workers=0, persistent_workers=False, batch_sampler=None)
+train_dataloader = dict(
+    **loader, dataset=dict(_delete_=True, **_base_.train_dataloader.dataset.datasets[0]))
+val_dataloader = dict(
+    **loader, dataset=dict(_delete_=True, **_base_.val_dataloader.dataset.datasets[0]))
+test_dataloader = val_dataloader
+"""
+
+
+@pytest.fixture
+def single_recipe(toy_root, tmp_path, monkeypatch) -> Path:
+    """A toy recipe whose loaders hold one data set each, without a MixedMediaDataset."""
+    monkeypatch.setenv('TOY_DATA', str(toy_root))
+    path = tmp_path / 'single.py'
+    path.write_text(SINGLE.format(configs=Path(__file__).parents[1] / 'configs', folder=tmp_path))
+    return path

@@ -76,6 +76,8 @@ def test_auto_is_the_first_task_s_score(tmp_path):
     parts = [dict(task='mafw'), dict(task='affectnet7')]
     job = job_in(tmp_path, save_best='auto', val_dataloader=dict(dataset=dict(datasets=parts)))
     assert job.selected_by == 'mafw/WAR'
+    single = job_in(tmp_path, save_best='auto', val_dataloader=dict(dataset=parts[1]))
+    assert single.selected_by == 'affectnet7/WAR'
     write_checkpoint(tmp_path, 'epoch_2.pth')
     job.trained.parent.mkdir()
     job.trained.touch()

@@ -104,3 +104,9 @@ def test_pictures_show_the_pixels(toy_root, tmp_path, monkeypatch):
     tiles = np.reshape(grey, (5, 8, 8, 8, 8))
     whole = tiles.all((2, 4)) | ~tiles.any((2, 4))
     assert whole.mean() > 0.95, 'whole patches'
+
+    alone = cfg.copy()  # a recipe with one data set
+    alone.val_dataloader = dict(dataset=cfg.val_dataloader.dataset.datasets[1], batch_size=5,
+                                sampler=dict(type='DefaultSampler', shuffle=False))
+    again, = show_reconstruction.strips(model, alone, 'val', dict(image=5))['toy_image']
+    assert (again.frames[0] == original).all()

@@ -7,9 +7,9 @@ What stands behind -- goes to MMAction2's tools/train.py. The same command resum
 fold and skips the folds whose predictions belong to the tested checkpoint. Each fold has its own
 work directory, the summary goes to the folder above them (tools/analysis/summarize_folds.py).
 
-The last epoch is tested. With --val-from-train 0.1 a tenth of each training list is held out (no
-subject in both parts, where the list names subjects), validated after each epoch instead of the
-test fold, and the epoch that is best there is tested.
+The last epoch is tested. With --val-from-train 0.1 a tenth of the first training list (no subject
+in both parts, where the list names subjects) is held out, validated after each epoch instead of
+the test fold, and the epoch that is best there is tested.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from unilearn_mm.datasets.annotations import AnnotationError
 from unilearn_mm.datasets.splits import write_hold_out
 from unilearn_mm.engine.hooks.preemption import EXIT_CODE
 from unilearn_mm.jobs import Job, JobError, JobPreempted
+from unilearn_mm.recipes import data_parts, media_of
 
 LAUNCH = Path(__file__).with_name('launch.py')
 SUMMARIZE = Path(__file__).parent / 'analysis' / 'summarize_folds.py'
-VIDEO = 'ExpressionVideoDataset'
 
 
 def parse_folds(text: str) -> List[int]:
@@ -66,7 +66,7 @@ def fold_config(config: str, fold: int, work_dir: Optional[str], options: dict,
         group (str, optional): Group column of identities.
 
     Raises:
-        JobError: If the recipe does not have one list of clips to hold out rows from.
+        JobError: If the recipe does not have one list to hold out rows from.
         AnnotationError: If the list cannot be split.
     """
     os.environ['FOLD'] = str(fold)
@@ -84,33 +84,37 @@ def fold_config(config: str, fold: int, work_dir: Optional[str], options: dict,
 
 
 def hold_out_validation(cfg: Config, share: float, seed: int, group: Optional[str]) -> None:
-    """Let a recipe validate on a part of its training clips and keep the best epoch.
+    """Let a recipe validate on a part of its training list and keep the best epoch.
 
     Args:
-        cfg (Config): Recipe with one list of training clips whose task is validated too; changed
-            in place.
+        cfg (Config): Recipe whose first training data set is the only one of its medium and is
+            validated too; changed in place.
         share (float): Share of the list.
         seed (int): Of the choice.
         group (str, optional): Group column.
 
     Raises:
-        JobError: If it has not.
+        JobError: If it is not.
         AnnotationError: If the list cannot be split.
     """
-    clips = [part for part in cfg.train_dataloader.dataset.datasets if part.type == VIDEO]
-    validated = [part for part in cfg.val_dataloader.dataset.datasets if part.type == VIDEO]
+    trained, validated = data_parts(cfg.train_dataloader), data_parts(cfg.val_dataloader)
+    media = media_of(trained[0])
+    trained, validated = ([part for part in parts if media_of(part) == media]
+                          for parts in (trained, validated))
     where = ('task', 'ann_task', 'data_root', 'data_prefix')
-    if len(clips) != 1 or len(validated) != 1 or any(
-            clips[0].get(key) != validated[0].get(key) for key in where):
-        raise JobError('--val-from-train needs one list of clips in train_dataloader and one in '
-                       f'val_dataloader with the same {", ".join(where)}; found '
-                       f'{[part.task for part in clips]} and {[part.task for part in validated]}')
-    train, held_out = clips[0], validated[0]
-    found = write_hold_out(os.path.join(train.data_root, train.ann_file), 'video', share, seed,
+    if len(trained) != 1 or len(validated) != 1 or any(
+            trained[0].get(key) != validated[0].get(key) for key in where):
+        raise JobError(
+            f'--val-from-train needs one {media} list in train_dataloader and one in '
+            f'val_dataloader, with the same {", ".join(where)}; found the tasks '
+            f'{[part.get("task") for part in trained]} and '
+            f'{[part.get("task") for part in validated]}')
+    train, held_out = trained[0], validated[0]
+    found = write_hold_out(os.path.join(train.data_root, train.ann_file), media, share, seed,
                            Path(cfg.work_dir, 'split').absolute(), group)
-    print(f'{cfg.work_dir}: of {train.ann_file} {found.sizes[0]} clips train, {found.sizes[1]} '
+    print(f'{cfg.work_dir}: of {train.ann_file} {found.sizes[0]} samples train, {found.sizes[1]} '
           f'select the epoch; identities: {found.group or "the list has none"}'
-          + (f'; without a held-out clip: {", ".join(found.absent_classes)}'
+          + (f'; without a held-out sample: {", ".join(found.absent_classes)}'
              if found.absent_classes else ''))
     train.ann_file, held_out.ann_file = str(found.train), str(found.validation)
     cfg.default_hooks.checkpoint.save_best = f'{train.task}/WAR'

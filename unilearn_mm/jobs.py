@@ -20,6 +20,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 from mmengine.config import Config
 
 from .engine.hooks.preemption import EXIT_CODE, SIGNALS
+from .recipes import data_parts
 from .run import first_file, stock_scripts
 from .visualization.curves import read_scalars, scalar_files
 
@@ -77,7 +78,7 @@ class Job:
             raise JobError(f'{self.work_dir}: save_best={list(keys)} keeps several checkpoints, '
                            'but a job tests one; name one score')
         if keys[0] == 'auto':  # the first score of the validation
-            return f'{self.cfg.val_dataloader.dataset.datasets[0].task}/WAR'
+            return f'{data_parts(self.cfg.val_dataloader)[0].task}/WAR'
         return keys[0]
 
     @property

@@ -78,8 +78,14 @@ def test_only_clips_are_reordered_between_sampling_and_decoding():
     assert [step.type for step in same.pipeline] == kinds[:2] + kinds[3:]
     assert len(cfg.test_dataloader.dataset.datasets) == 2, 'the recipe itself is unchanged'
     cfg.test_dataloader.dataset.datasets = cfg.test_dataloader.dataset.datasets[1:]
-    with pytest.raises(ValueError, match='no ExpressionVideoDataset'):
+    with pytest.raises(ValueError, match='test_dataloader has no clips'):
         audit_dynamics.reordered(cfg, 'reverse')
+
+
+def test_the_clips_of_a_recipe_with_one_data_set_are_reordered(single_recipe):
+    cfg = Config.fromfile(single_recipe)
+    part = audit_dynamics.reordered(cfg, 'shuffle').test_dataloader.dataset
+    assert [step.type for step in part.pipeline[2:4]] == ['FrameOrder', 'DecodeClip']
 
 
 class Model(torch.nn.Module):
@@ -175,6 +181,15 @@ def test_dynamics_of_a_real_run(checkpoint, monkeypatch):
         for other in range(one):
             assert abs(scores[one] - scores[other]).max() > 1e-4
     assert '## toy_video: 14 clips' in (folder / 'report.md').read_text()
+
+
+def test_routing_of_a_recipe_with_one_data_set(checkpoint, single_recipe, monkeypatch):
+    folder = arguments('audit_routing', checkpoint, monkeypatch)
+    sys.argv[1] = str(single_recipe)
+    audit_routing.main()
+    found = json.loads((folder / 'report.json').read_text())
+    assert list(found['backbone.blocks.2']['rows']) == ['toy_video (all)'] + [
+        f'toy_video: {name}' for name in class_names('toy_video')]
 
 
 def test_routing_of_a_real_run(checkpoint, monkeypatch):

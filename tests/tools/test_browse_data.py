@@ -89,3 +89,8 @@ def test_the_command_line(cfg, tmp_path, monkeypatch, capsys):
     paths = capsys.readouterr().out.split()
     assert [Path(path).name for path in paths] == ['val_toy_video.png', 'val_toy_image.png']
     assert all(cv2.imread(path).shape[1] > 500 for path in paths)
+
+
+def test_a_recipe_with_one_data_set(single_recipe):
+    rows = browse_data.sheet_rows(Config.fromfile(single_recipe), 'train', samples=5, epoch=0)
+    assert [len(found) for found in rows.values()] == [5] and list(rows) == ['toy_video']

@@ -192,6 +192,50 @@ def test_a_recipe_that_ignores_the_fold_is_refused(folds_config, capsys):
     assert not (folds_config.parent / 'runs').exists()
 
 
+def held_out(path, tmp_path, options=()):
+    cfg = run_folds.fold_config(str(path), 1, str(tmp_path / 'out'), dict(options), 0.5, 0, None)
+    parts = [loader.dataset.get('datasets', [loader.dataset])
+             for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)]
+    return cfg, [[(part.type[10:15], part.ann_file) for part in found] for found in parts]
+
+
+def test_a_recipe_with_one_data_set_is_held_out_from(single_recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv('FOLD', '1')  # restored afterwards
+    cfg, (train, validated, tested) = held_out(single_recipe, tmp_path)
+    lists = tmp_path / 'out' / 'fold_1' / 'split'
+    assert train == [('Video', str(lists / 'train.csv'))]
+    assert validated == [('Video', str(lists / 'validation.csv'))]
+    assert tested == [('Video', 'test.csv')]
+    assert cfg.default_hooks.checkpoint.save_best == 'toy_video/WAR'
+    names = [pd.read_csv(lists / f'{name}.csv', dtype=str).sample_id for name in
+             ('train', 'validation')]
+    assert sorted(pd.concat(names)) == [f'{index:05d}' for index in range(14)]
+
+
+def test_images_are_held_out_where_there_are_no_clips(toy_root, tmp_path, monkeypatch):
+    monkeypatch.setenv('FOLD', '1')
+    monkeypatch.setenv('TOY_DATA', str(toy_root))
+    cfg, (train, validated, tested) = held_out(ROOT / 'configs/unilearn_toy_image_only.py',
+                                               tmp_path)
+    lists = tmp_path / 'out' / 'fold_1' / 'split'
+    assert train == [('Image', str(lists / 'train.csv'))]
+    assert validated == [('Image', str(lists / 'validation.csv'))]
+    assert tested == [('Video', 'test.csv')]
+    assert cfg.default_hooks.checkpoint.save_best == 'toy_image/WAR'
+
+
+def test_the_clips_of_a_joint_recipe_are_held_out(toy_root, tmp_path, monkeypatch):
+    monkeypatch.setenv('FOLD', '1')
+    monkeypatch.setenv('TOY_DATA', str(toy_root))
+    _, (train, validated, _) = held_out(ROOT / 'configs/unilearn_toy.py', tmp_path)
+    assert [path for kind, path in train + validated if kind == 'Image'] == ['train.txt',
+                                                                             'test.txt']
+    with pytest.raises(JobError, match=r"needs one video list in train.* the tasks "
+                                       r"\['toy_video'\] and \['other'\]"):
+        held_out(ROOT / 'configs/unilearn_toy.py', tmp_path,
+                 {'val_dataloader.dataset.datasets.0.task': 'other'})
+
+
 @pytest.mark.slow
 def test_folds_are_resumed_skipped_and_summarized(folds_config, capfd):
     runs = folds_config.parent / 'runs'
@@ -239,7 +283,7 @@ def test_a_held_out_part_of_the_training_list_selects_the_epoch(folds_config, ca
     out = folds_config.parent / 'selected'
     assert run_folds.main([str(folds_config), '--folds', '1', '--work-dir', str(out),
                            '--val-from-train', '0.5']) == 0
-    assert '7 clips train, 7 select the epoch; identities: subject' in capfd.readouterr().out
+    assert '7 samples train, 7 select the epoch; identities: subject' in capfd.readouterr().out
     fold = out / 'fold_1'
     subjects = [set(pd.read_csv(fold / 'split' / f'{name}.csv').subject)
                 for name in ('train', 'validation')]

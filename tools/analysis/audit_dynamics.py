@@ -23,6 +23,7 @@ import unilearn_mm  # noqa: F401  (repairs the stack)
 from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.datasets.transforms.ordering import ORDERS
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
+from unilearn_mm.recipes import data_parts, media_of
 
 IN_ORDER = 'in order'
 FOLDER = 'audit_dynamics'
@@ -39,18 +40,20 @@ def reordered(cfg: Config, order: str) -> Config:
         ValueError: If no clips are tested, or a pipeline has no step that decodes.
     """
     cfg = copy.deepcopy(cfg)
-    clips = [part for part in cfg.test_dataloader.dataset.datasets
-             if part.type == 'ExpressionVideoDataset']
+    parts = data_parts(cfg.test_dataloader)
+    clips = [part for part in parts if media_of(part) == 'video']
     if not clips:
-        raise ValueError(f'{cfg.filename}: test_dataloader has no ExpressionVideoDataset')
+        raise ValueError(f'{cfg.filename}: test_dataloader has no clips, only '
+                         f'{[part.type for part in parts]}')
     for part in clips:
         decoders = [place for place, step in enumerate(part.pipeline) if 'Decode' in step.type]
         if not decoders:
             raise ValueError(f'{cfg.filename}: no Decode step in the test pipeline of '
-                             f'{part.task}, found {[step.type for step in part.pipeline]}')
+                             f'{part.get("task", part.type)}, found {[step.type for step in part.pipeline]}')
         if order != IN_ORDER:
             part.pipeline.insert(decoders[0], ConfigDict(type='FrameOrder', order=order))
-    cfg.test_dataloader.dataset.datasets = clips
+    if len(clips) < len(parts):
+        cfg.test_dataloader.dataset.datasets = clips
     cfg.test_evaluator = dict(type='WARUARMetric', prediction_file=f'{FOLDER}/{order}.csv')
     cfg.experiment_name = f'{FOLDER}_{order}'.replace(' ', '_')
     return cfg

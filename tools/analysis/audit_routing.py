@@ -157,7 +157,8 @@ def main() -> None:
     recorder = RoutingRecorder(runner.model)
     runner.test()
 
-    parts = runner.test_dataloader.dataset.datasets
+    dataset = runner.test_dataloader.dataset
+    parts = getattr(dataset, 'datasets', [dataset])
     found = tables(recorder.counts, {part.source: part.metainfo['classes'] for part in parts})
     names = [name.removesuffix('.moae.router') for name in recorder.routers]
     folder = Path(cfg.work_dir, FOLDER)

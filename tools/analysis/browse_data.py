@@ -54,7 +54,7 @@ def sheet_rows(cfg: Config, split: str, samples: int, epoch: int) -> Dict[str, L
     """The first samples of each source in an epoch, as the model gets them.
 
     Args:
-        cfg (Config): A recipe with a ``MixedMediaDataset``.
+        cfg (Config): A recipe with expression data sets.
         split (str): 'train', 'val' or 'test'.
         samples (int): Samples of each source.
         epoch (int): Epoch, from 0.
@@ -65,7 +65,8 @@ def sheet_rows(cfg: Config, split: str, samples: int, epoch: int) -> Dict[str, L
     loader.batch_sampler.sampler.set_epoch(epoch)
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     label_spaces = loader.dataset.metainfo['label_spaces']
-    rows: Dict[str, List[SheetRow]] = {source: [] for source in loader.dataset.source_ranges}
+    parts = getattr(loader.dataset, 'datasets', [loader.dataset])
+    rows: Dict[str, List[SheetRow]] = {part.source: [] for part in parts}
     with tqdm(total=samples * len(rows), desc='samples') as progress:
         for batch in loader:
             found = rows[batch['data_samples'][0].source]

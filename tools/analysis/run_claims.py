@@ -24,6 +24,7 @@ from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.engine.hooks.preemption import EXIT_CODE
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
 from unilearn_mm.jobs import Job, JobError, JobPreempted
+from unilearn_mm.recipes import data_parts
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 PRETRAINING, PRETRAINING_MINUTES = 'unilearn_toy_pretrain.py', 4
@@ -89,7 +90,7 @@ def config_of(name: str, folder: Path, seed: int, smoke: bool) -> Config:
             cfg.train_dataloader.batch_sampler.batch_sizes[source] = 7
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
             loader.update(num_workers=0, persistent_workers=False)
-            for part in loader.dataset.datasets:
+            for part in data_parts(loader):
                 part.indices = 14
     return cfg
 

@@ -66,13 +66,13 @@ def strips(model, cfg: Config, split: str,
     loader_cfg.update(num_workers=0, persistent_workers=False, timeout=0)
     loader = Runner.build_dataloader(loader_cfg, seed=0)
     found: Dict[str, List[ReconstructionStrip]] = {}
-    sources = loader.dataset.source_ranges
+    num_sources = len(getattr(loader.dataset, 'datasets', [loader.dataset]))
     for batch in tqdm(loader, 'batches', leave=False):
         source = batch['data_samples'][0].source
         if source in found:
             continue
         found[source] = batch_strips(model, batch, samples)
-        if len(found) == len(sources):
+        if len(found) == num_sources:
             break
     return found
 

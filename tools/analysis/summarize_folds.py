@@ -21,6 +21,7 @@ import unilearn_mm  # noqa: F401  (repairs the stack)
 from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
 from unilearn_mm.jobs import LAST_EPOCH, Job, JobError, validation_scores
+from unilearn_mm.recipes import data_parts
 
 CONFIDENCE = 0.95
 TESTED, BEST = 'tested epoch', 'best epoch on the test fold'
@@ -60,7 +61,7 @@ def best_epoch(scores: Dict[int, Dict[str, float]], task: str) -> Dict[str, Any]
 
 def validates_on_test(cfg: Config, task: str) -> bool:
     """Whether the validation of a task scores the samples of its test."""
-    lists = [[(part.data_root, part.ann_file) for part in loader.dataset.datasets
+    lists = [[(part.data_root, part.ann_file) for part in data_parts(loader)
               if part.task == task] for loader in (cfg.val_dataloader, cfg.test_dataloader)]
     return lists[0] == lists[1]
 

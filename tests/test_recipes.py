@@ -1,0 +1,27 @@
+"""What tools read from recipes."""
+
+import pytest
+from mmengine.config import Config, ConfigDict
+
+from unilearn_mm.datasets import ExpressionImageDataset
+from unilearn_mm.recipes import data_parts, media_of
+
+
+def test_parts_are_those_of_the_recipe_itself_in_order():
+    part = dict(type='VideoDataset', ann_file='a')
+    inner = dict(type='ConcatDataset', datasets=[dict(part, ann_file='b'), dict(part, ann_file='c')])
+    cfg = Config(dict(loader=dict(dataset=dict(type='MixedMediaDataset', datasets=[
+        part, dict(type='RepeatDataset', times=2, dataset=inner), dict(part, ann_file='d')]))))
+    parts = data_parts(cfg.loader)
+    assert [found.ann_file for found in parts] == list('abcd')
+    parts[2].ann_file = 'new'
+    assert cfg.loader.dataset.datasets[1].dataset.datasets[1].ann_file == 'new'
+    assert data_parts(ConfigDict(dataset=part)) == [part]
+
+
+def test_media_are_those_of_the_data_sets():
+    for kind, media in (('ExpressionVideoDataset', 'video'), ('ExpressionImageDataset', 'image'),
+                        (ExpressionImageDataset, 'image'), ('VideoDataset', 'video')):
+        assert media_of(ConfigDict(type=kind)) == media
+    with pytest.raises(KeyError, match="'Unknown' is no registered data set"):
+        media_of(ConfigDict(type='Unknown'))
