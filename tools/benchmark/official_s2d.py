@@ -340,7 +340,7 @@ class OfficialStep:
         self.optimizer.step()
         if self.anchors is not None and anchors_update(epoch, self.update_every):
             with torch.no_grad():
-                for feature, scores, label in zip(
-                        *reversed(self.model(clips, landmarks)), labels.tolist()):
+                logits, features = self.model(clips, landmarks)
+                for feature, scores, label in zip(features, logits, labels.tolist()):
                     self.anchors.push(feature, scores, label)
         return loss.item()

@@ -1,13 +1,14 @@
 """Model parts, registered in MMAction2's MODELS."""
 
-from .backbones import VisionTransformerMoAE
+from .backbones import MobileFaceNet, S2DVisionTransformer, VisionTransformerMoAE
 from .data_preprocessors import MixedMediaPreprocessor
-from .heads import MultiTaskHead, PixelReconstructionHead
+from .heads import EmotionAnchorHead, MultiTaskHead, PixelReconstructionHead
 from .necks import CrossMAEDecoder, MAEDecoder
 from .pretrain import DualModalMAE
 from .recognizers import UniLearnRecognizer
 
 __all__ = [
-    'CrossMAEDecoder', 'DualModalMAE', 'MAEDecoder', 'MixedMediaPreprocessor', 'MultiTaskHead',
-    'PixelReconstructionHead', 'UniLearnRecognizer', 'VisionTransformerMoAE'
+    'CrossMAEDecoder', 'DualModalMAE', 'EmotionAnchorHead', 'MAEDecoder',
+    'MixedMediaPreprocessor', 'MobileFaceNet', 'MultiTaskHead', 'PixelReconstructionHead',
+    'S2DVisionTransformer', 'UniLearnRecognizer', 'VisionTransformerMoAE'
 ]

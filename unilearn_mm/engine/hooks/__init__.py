@@ -1,5 +1,6 @@
 """Hooks."""
 
+from .anchor_update import AnchorUpdateHook
 from .atomic_checkpoint import AtomicCheckpointHook
 from .checkpoint_check import CheckpointCheckHook
 from .exact_resume import ExactResumeHook
@@ -14,7 +15,7 @@ from .run_record import RunRecordHook
 from .temperature import TemperatureHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'CheckpointCheckHook', 'ExactResumeHook', 'FigureHook',
-    'FiniteGuardHook', 'PredictionFileHook', 'PreemptionHook', 'ReadFailureHook',
+    'AnchorUpdateHook', 'AtomicCheckpointHook', 'CheckpointCheckHook', 'ExactResumeHook',
+    'FigureHook', 'FiniteGuardHook', 'PredictionFileHook', 'PreemptionHook', 'ReadFailureHook',
     'ReconstructionHook', 'RoutingHook', 'RunRecordHook', 'TemperatureHook'
 ]

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from ..checkpoint_layouts import shown, unwrap
+from ..checkpoints.family import shown, unwrap
 
 WHERE_TO_GET = (
     "the 68-point MobileFaceNet of the official S2D repository (github.com/MSA-LMC/S2D), "

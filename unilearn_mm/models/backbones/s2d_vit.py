@@ -9,6 +9,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..checkpoints import mae_image, s2d
 from ..layers.class_token import class_token_of
 from ..layers.positions import positions_for
 from ..layers.prompts import LandmarkPrompter
@@ -60,6 +61,8 @@ class S2DVisionTransformer(VisionTransformer):
     Raises:
         ValueError: If the patches do not fill the frames.
     """
+
+    checkpoint_families = (s2d.S2D, mae_image.PLAIN)
 
     def __init__(self,
                  arch: Union[str, dict] = 'base',

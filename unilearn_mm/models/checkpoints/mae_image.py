@@ -7,7 +7,7 @@ import re
 
 from torch import nn
 
-from .family import Conversion, Family, State, Tasks, rename
+from .family import Conversion, Family, State, Tasks, rename, rename_table
 from .s4d import FINE_TUNED_TO_OURS
 
 NAME = 'MAE or ViT for images'
@@ -15,6 +15,18 @@ NAME = 'MAE or ViT for images'
 _TOP = re.compile(r'(patch_embed|blocks|cls_token|pos_embed|norm|fc_norm|head|mask_token'
                   r'|decoder_\w+)(\..*)?')
 _LOST = (r'decoder_.*', r'mask_token', r'cls_token', r'pos_embed', r'head\.(weight|bias)')
+
+# (timm and MAE, MMPretrain); the norm at the end has several names
+VIT_NAMES = (
+    ('cls_token', 'cls_token'),
+    ('pos_embed', 'pos_embed'),
+    ('patch_embed.proj.{wb}', 'patch_embed.projection.{wb}'),
+    ('blocks.{i}.norm1.{wb}', 'layers.{i}.ln1.{wb}'),
+    ('blocks.{i}.attn.{part}.{wb}', 'layers.{i}.attn.{part}.{wb}'),
+    ('blocks.{i}.norm2.{wb}', 'layers.{i}.ln2.{wb}'),
+    ('blocks.{i}.mlp.fc1.{wb}', 'layers.{i}.ffn.layers.0.0.{wb}'),
+    ('blocks.{i}.mlp.fc2.{wb}', 'layers.{i}.ffn.layers.1.{wb}'))
+VIT_FIELDS = dict(i=r'\d+', wb='weight|bias', part='qkv|proj')
 
 
 def recognises(state: State) -> bool:
@@ -49,4 +61,16 @@ def inflate(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     return Conversion(ours, dropped, reshaped)
 
 
+def keep(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
+    """For a ViT of images that has MMPretrain's names; see :class:`Family`.
+
+    A norm of averaged patches (``fc_norm``) is left out.
+    """
+    names = [(theirs, f'backbone.{ours}') for theirs, ours in (*VIT_NAMES, ('norm.{wb}', 'ln1.{wb}'))]
+    lost = (r'decoder_.*', r'mask_token', r'head\.(weight|bias)', r'fc_norm\..*')
+    ours, dropped = rename(state, rename_table(names, **VIT_FIELDS), lost)
+    return Conversion(ours, dropped, [])
+
+
 INFLATED = Family(NAME, recognises, inflate)
+PLAIN = Family(NAME, recognises, keep)

@@ -73,13 +73,18 @@ class MultiTaskHead(BaseHead):
         Raises:
             KeyError: If the head has no such task.
         """
-        task = task or self.default_task
+        return self.classify(self.dropout(pooled(x)), task or self.default_task)
+
+    def classify(self, x: Tensor, task: str) -> Tensor:
+        """Logits (N, classes of the task), float32, of features (N, C) after dropout.
+
+        Raises:
+            KeyError: If the head has no such task.
+        """
         if task not in self.fc_cls:
             raise KeyError(f'the head has no task {task!r}; it has {list(self.fc_cls)}: add it to '
                            '`num_classes` of the head')
-        if x.dim() == 5:
-            x = x.mean((2, 3, 4))
-        return self.fc_cls[task](self.dropout(x)).float()
+        return self.fc_cls[task](x).float()
 
     def loss(self, feats: Tensor, data_samples: SampleList, **kwargs) -> Dict[str, Tensor]:
         """Cross entropy of the batch's task.
@@ -98,8 +103,11 @@ class MultiTaskHead(BaseHead):
                 classes than the head.
             KeyError: If the head does not have their task.
         """
-        task = self.task_of(data_samples)
-        logits = self(feats, task)
+        return self.loss_by_feat(self(feats, self.task_of(data_samples)), data_samples)
+
+    def loss_by_feat(self, cls_scores: Tensor, data_samples: SampleList) -> Dict[str, Tensor]:
+        """The losses of :meth:`loss`, from logits (N, classes of the batch's task)."""
+        task, logits = self.task_of(data_samples), cls_scores
         labels = torch.stack([sample.gt_label for sample in data_samples]).to(logits.device)
         hard = not labels.is_floating_point()
         if hard:
@@ -144,3 +152,8 @@ class MultiTaskHead(BaseHead):
             raise ValueError(f'a batch must hold samples of one task, found {sorted(tasks)}; use '
                              'MixedMediaBatchSampler as batch_sampler')
         return tasks.pop()
+
+
+def pooled(x: Tensor) -> Tensor:
+    """Features (N, C) of features or of a feature map (N, C, T, H, W)."""
+    return x.mean((2, 3, 4)) if x.dim() == 5 else x
