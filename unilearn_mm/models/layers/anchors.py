@@ -63,7 +63,7 @@ class EmotionAnchors(nn.Module):
             tuple: Soft labels (N, C), and a mask (N,) of the samples that got any vote; the
             labels of the others are zero.
         """
-        votes = torch.einsum('nd,csd->ncs', F.normalize(features.float(), dim=-1),
+        votes = torch.einsum('nd,csd->ncs', F.normalize(features.to(self.features), dim=-1),
                              F.normalize(self.features, dim=-1))
         if not self.random:
             places = torch.arange(self.size, device=votes.device)
