@@ -18,6 +18,7 @@ from mmaction.registry import DATASETS
 from ..media import VIDEO_SUFFIXES
 from .annotations import AUDIO, AnnotationError, AnnotationRow, class_id, read_annotations
 from .label_spaces import WHERE_TO_GET, class_names, label_map
+from .manifests import FACE_CROPS, face_crops
 from .readers import PACKED_SUFFIX
 
 NAMES_SHOWN = 5  # how many missing files an error lists
@@ -46,7 +47,9 @@ def locate_clip(path: str) -> Optional[dict]:
 class ExpressionDataset(BaseActionDataset):
     """What the video and the image data set share: the task, its labels and its errors.
 
-    The formats of annotation lists are those of :mod:`unilearn_mm.datasets.annotations`.
+    The formats of annotation lists are those of :mod:`unilearn_mm.datasets.annotations`. If the
+    manifest beside the list says how the faces were cut out, ``metainfo['face_crops']`` holds that
+    by the name of the source.
 
     Args:
         ann_file (str): Annotation list; relative paths are taken from ``data_root``.
@@ -101,6 +104,8 @@ class ExpressionDataset(BaseActionDataset):
             test_mode=test_mode,
             metainfo=dict(classes=classes, label_spaces={task: classes}),
             **kwargs)
+        crops = face_crops(self.ann_file)
+        self._metainfo[FACE_CROPS] = {} if crops is None else {self.source: crops}
 
     @abstractmethod
     def locate(self, path: str) -> Optional[dict]:

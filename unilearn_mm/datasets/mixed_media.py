@@ -9,6 +9,7 @@ from mmengine.dataset import ConcatDataset
 from ..media import MediaReadError
 from .draws import Draw, draw_seed, seeded
 from .expression import ExpressionDataset, MissingDataError
+from .manifests import FACE_CROPS
 from .reading_board import ReadingBoard
 
 # what follows the first and the second failure: a network file system may fail once
@@ -21,7 +22,8 @@ class MixedMediaDataset(ConcatDataset):
     """A ConcatDataset that knows its sources.
 
     MMEngine's ConcatDataset refuses parts of unequal classes; here every part has its own task,
-    and ``metainfo['label_spaces']`` maps each task to its class names.
+    and ``metainfo['label_spaces']`` maps each task to its class names, ``metainfo['face_crops']``
+    each source to how its faces were cut out, where that is known.
 
     Asked for a :class:`~unilearn_mm.datasets.draws.Draw` (``MixedMediaBatchSampler`` does so), it
     runs the pipeline of the sample on random numbers that depend on nothing else; asked for a
@@ -71,9 +73,11 @@ class MixedMediaDataset(ConcatDataset):
             raise ValueError("on_unreadable='replace' is for training: a test scores every sample")
         self.on_unreadable = on_unreadable
         self.board = ReadingBoard()
-        super().__init__(parts, lazy_init=lazy_init, ignore_keys=['classes', 'label_spaces'])
+        super().__init__(parts, lazy_init=lazy_init, ignore_keys=['classes', 'label_spaces', FACE_CROPS])
         self._metainfo = dict(
             label_spaces={part.task: part.metainfo['classes'] for part in parts})
+        self._metainfo[FACE_CROPS] = {source: crops for part in parts
+                                      for source, crops in part.metainfo[FACE_CROPS].items()}
 
     @property
     def source_ranges(self) -> Dict[str, Tuple[int, int]]:

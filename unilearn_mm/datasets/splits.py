@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from .annotations import AUDIO, HEADER, AnnotationError, AnnotationRow, read_annotations
+from .manifests import copy_face_crops
 
 IDENTITY = 'subject'  # the group column that is taken where a list has it
 
@@ -84,6 +85,8 @@ def write_hold_out(ann_file: str, media: str, share: float, seed: int, folder: P
                    group: Optional[str] = None) -> HeldOut:
     """Split an annotation list into ``train.csv`` and ``validation.csv``, in our format.
 
+    If the manifest of the list says how its faces were cut out, so do those of both parts.
+
     Args:
         ann_file (str): Annotation list.
         media (str): 'video' or 'image'.
@@ -110,6 +113,7 @@ def write_hold_out(ann_file: str, media: str, share: float, seed: int, folder: P
     paths = folder / 'train.csv', folder / 'validation.csv'
     for path, part in zip(paths, (train, held_out)):
         write_annotations(path, part)
+        copy_face_crops(ann_file, str(path))
     absent = {row.label for row in train} - {row.label for row in held_out}
     return HeldOut(*paths, group, (len(train), len(held_out)), tuple(sorted(absent)))
 

@@ -1,6 +1,6 @@
 """A contact sheet: clips and images as rows of frames."""
 
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,9 +15,12 @@ class SheetRow(NamedTuple):
     Attributes:
         frames (np.ndarray): (T, H, W, 3) uint8 RGB, T >= 1.
         text (str): What stands above it; the lines stand beside each other above a clip.
+        captions (Sequence[str], optional): What stands below each frame of a clip; its number by
+            default.
     """
     frames: np.ndarray
     text: str
+    captions: Optional[Sequence[str]] = None
 
 
 def contact_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
@@ -55,7 +58,8 @@ def contact_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
             ax.imshow(row.frames[frame])
             ax.set(xticks=[], yticks=[])
             if num_frames > 1:
-                ax.set_xlabel(f'frame {frame}', fontsize=6, labelpad=1)
+                caption = row.captions[frame] if row.captions else f'frame {frame}'
+                ax.set_xlabel(caption, fontsize=6, labelpad=1)
             if column == 0:
                 ax.set_title(text, fontsize=7, loc='left', pad=3)
     return fig

@@ -21,6 +21,7 @@ from mmengine.hooks import Hook
 
 import unilearn_mm
 
+from ...datasets.manifests import manifest_path
 from ...files import sha256_of, write_atomically
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmaction2', 'numpy')
@@ -104,7 +105,7 @@ def _annotation_lists(node) -> Iterator[str]:
 
 def _checksums(path: str) -> dict:
     """SHA-256 of a list and of ``NAME.manifest.json`` beside it; None for what is not there."""
-    manifest = f'{osp.splitext(path)[0]}.manifest.json'
+    manifest = manifest_path(path)
     return dict(ann_file=_public(path),
                 sha256=sha256_of(path) if osp.isfile(path) else None,
                 manifest_sha256=sha256_of(manifest) if osp.isfile(manifest) else None)

@@ -1,0 +1,99 @@
+"""A video that shows what was found: boxes, points and tracks, drawn on the frames."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Optional
+
+import av
+import cv2
+import numpy as np
+
+from .clips import FrameFaces, TrackedFace
+
+MIN_SIDE, MAX_SIDE = 320, 960  # px of the longer side of the drawn frames
+TICKS = 90_000  # of a second, for the times of the frames (as in MPEG)
+COLOURS = ((76, 175, 80), (33, 150, 243), (255, 152, 0), (233, 30, 99), (156, 39, 176),
+           (0, 188, 212), (255, 235, 59), (121, 85, 72))  # RGB, one a track in turn
+
+
+class OverlayWriter:
+    """An mp4 of the frames at their own times, with the faces of each drawn on it.
+
+    A box is drawn thick where a face was detected, thin where it was carried from one detection
+    to the next.
+
+    Args:
+        path (Path): The video.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.container: Optional[av.container.OutputContainer] = None
+
+    def add(self, step: FrameFaces) -> None:
+        """Draw a frame with its faces.
+
+        Raises:
+            OSError: If the disk refuses.
+        """
+        image = draw_faces(step)
+        # the codec takes even sides only
+        image = np.ascontiguousarray(image[:len(image) // 2 * 2, :image.shape[1] // 2 * 2])
+        if self.container is None:
+            self._open(*image.shape[:2])
+        frame = av.VideoFrame.from_ndarray(image)
+        frame.pts, frame.time_base = round(step.frame.time * TICKS), Fraction(1, TICKS)
+        self.container.mux(self.stream.encode(frame))
+
+    def close(self) -> None:
+        """End the video."""
+        if self.container is not None:
+            self.container.mux(self.stream.encode())
+            self.container.close()
+
+    def _open(self, height: int, width: int) -> None:
+        self.container = av.open(str(self.path), 'w', format='mp4')
+        self.stream = self.container.add_stream('libx264', options=dict(preset='veryfast'))
+        self.stream.height, self.stream.width = height, width
+        self.stream.pix_fmt = 'yuv420p'
+        self.stream.time_base = self.stream.codec_context.time_base = Fraction(1, TICKS)
+        self.stream.codec_context.thread_count = 1  # the same bytes every time
+
+
+def draw_faces(step: FrameFaces) -> np.ndarray:
+    """A frame with its faces, its time, and a mark where a new scene begins.
+
+    Args:
+        step (FrameFaces): A frame and its faces.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 RGB, its longer side ``MIN_SIDE`` to ``MAX_SIDE`` px.
+    """
+    image = step.frame.image
+    longer = max(image.shape[:2])
+    scale = min(max(longer, MIN_SIDE), MAX_SIDE) / longer
+    size = [max(2, round(side * scale)) for side in image.shape[1::-1]]
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    for face in step.faces:
+        _draw_face(image, face, scale)
+    found = f'{len(step.faces)} face{"s" * (len(step.faces) != 1)}' if step.faces else 'no face'
+    _write(image, f'{step.frame.time:.2f} s  {found}', (4, 14), (255, 255, 255))
+    if step.cut:
+        _write(image, 'new scene', (4, 30), (255, 82, 82))
+    return image
+
+
+def _draw_face(image: np.ndarray, face: TrackedFace, scale: float) -> None:
+    colour = COLOURS[face.track % len(COLOURS)]
+    left, top, right, bottom = (np.asarray(face.box) * scale).round().astype(int).tolist()
+    cv2.rectangle(image, (left, top), (right, bottom), colour, 2 if face.detected else 1,
+                  cv2.LINE_AA)
+    for x, y in (np.asarray(face.points) * scale).round().astype(int).tolist():
+        cv2.circle(image, (x, y), 2, colour, -1, cv2.LINE_AA)
+    score = f' {face.score:.2f}' if face.detected else ''
+    _write(image, f'{face.track}{score}', (left, max(top - 4, 10)), colour)
+
+
+def _write(image: np.ndarray, text: str, place: tuple, colour: tuple) -> None:
+    for ink, thickness in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, thickness, cv2.LINE_AA)
