@@ -8,7 +8,7 @@ from mmaction.registry import MODELS
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'tools' / 'benchmark'))
-from official_s2d import LandmarkNet, OfficialS2D, Sizes  # noqa: E402
+from official_s2d import LandmarkNet, OfficialS2D, Sizes
 
 SMALL = Sizes(dim=64, depth=3, num_heads=4, patch=8, grid=2, frames=4, narrow=8, wide=16,
               narrow_blocks=1, wide_blocks=2)

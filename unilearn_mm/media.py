@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import List
+from typing import List, Optional
 
 import cv2
 import numpy as np
@@ -65,6 +65,29 @@ def read_image(path: str) -> np.ndarray:
     if data.startswith(JPEG_START) and not data.endswith(JPEG_END):
         _check_whole(path)
     return image
+
+
+def upright_pixels(pixels: np.ndarray, display_matrix: Optional[bytes]) -> np.ndarray:
+    """Pixels turned and mirrored as a display matrix says.
+
+    Phones store what the sensor saw and write beside it how to turn it. Players obey; so do
+    OpenCV and, without mirroring, decord. Angles are taken to be multiples of 90 degrees.
+
+    Args:
+        pixels (np.ndarray): (H, W, 3) uint8, as they are stored.
+        display_matrix (bytes, optional): The pixel (x, y) is shown at (a x + c y, b x + d y), in
+            16.16 fixed point and the order a, b, u, c, d, v, x, y, w (libavutil/display.h; ISO
+            14496-12, 8.3.2).
+
+    Returns:
+        np.ndarray: (H, W, 3) or (W, H, 3) uint8, contiguous.
+    """
+    if display_matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(bytes(display_matrix), np.int32)[:5]
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[::-1 if d < 0 else 1, ::-1 if a < 0 else 1])
 
 
 def first_line(error: object) -> str:

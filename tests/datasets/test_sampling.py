@@ -103,3 +103,9 @@ def test_the_keys_that_later_transforms_read():
         dict(total_frames=2, start_index=1))
     assert results['frame_inds'].tolist() == [1, 2, 2, 2]
     assert (results['num_clips'], results['clip_len']) == (1, 4)
+
+
+@pytest.mark.parametrize('transform', [LinspaceFrames(16, 4), WindowFrames(16, 4, num_clips=2)])
+def test_a_clip_without_frames_is_named(transform):
+    with pytest.raises(ValueError, match=r'gone/7\.mp4: total_frames is 0'):
+        transform.transform(dict(path='gone/7.mp4', total_frames=0, start_index=0))

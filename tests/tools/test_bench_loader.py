@@ -40,7 +40,7 @@ def first_batch(side):
 @pytest.mark.parametrize('storage', ['mp4', 'jpeg', 'packed'])
 def test_both_sides_end_at_the_same_numbers(data, monkeypatch, storage):
     """Without what is drawn by chance, but for the frames."""
-    args = argparse.Namespace(device='cpu', workers=0, batch_size=2, decoder='decord')
+    args = argparse.Namespace(device='cpu', workers=0, batch_size=2)
     monkeypatch.setattr(bench_loader, 'STAGES', {
         name: stage for name, stage in official_loader.STAGES.items()
         if name not in RANDOM_STAGES})

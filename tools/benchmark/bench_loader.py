@@ -200,13 +200,12 @@ def our_side(media: Path, args: argparse.Namespace) -> Side:
         ann_file = Path(folder) / 'clips.csv'
         ann_file.write_text('video_name,label\n'
                             + ''.join(f'{path.name},0\n' for path in sorted(media.iterdir())))
-        opening = dict(PIPELINE[0], decoder=args.decoder)
         dataset = DATASETS.build(dict(
             type='MixedMediaDataset',
             datasets=[dict(
                 type='ExpressionVideoDataset', task='toy_video', data_root=str(media),
                 ann_file=str(ann_file), data_prefix=dict(media=''),
-                pipeline=[opening, *PIPELINE[1:]])]))
+                pipeline=PIPELINE)]))
         dataset.full_init()
     preprocessor = MODELS.build(PREPROCESSOR).to(args.device)
     watch = stopwatch(args)
@@ -336,7 +335,6 @@ def main() -> None:
     add('--workers', type=int, default=0, help='loader workers (%(default)s)')
     add('--batch-size', type=int, default=8)
     add('--repeats', type=int, default=5, help='passes after the first, which warms up')
-    add('--decoder', default='decord', help='of our side, for mp4; the official one is decord')
     add('--data', type=Path, help='folder of the clips; default: a temporary one')
     add('--clips', type=int, default=24, help='clips to make (%(default)s)')
     add('--frames', type=int, default=71, help="mean length; 71 is DFEW's median (%(default)s)")

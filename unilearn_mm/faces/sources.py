@@ -14,7 +14,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from ..media import MediaReadError, first_line, read_image
+from ..media import MediaReadError, first_line, read_image, upright_pixels
 
 IMAGES_PER_SECOND = 25.0  # of a folder, which has no times of its own
 MAX_PIXELS = 1 << 27  # of a frame or image: 8K video has 2 ** 25; more is taken for an attack
@@ -83,7 +83,6 @@ class VideoSource:
             self.duration = _seconds(self.container.duration, 1 / av.time_base)
         self.interval = float(1 / (self.stream.guessed_rate or IMAGES_PER_SECOND))
         self.declared = self.stream.frames  # 0 where the container does not say
-        self.turns: Optional[Tuple[int, bool]] = None
         self.reformatter = VideoReformatter()
         self.stopped = ''
         self.whole = False
@@ -148,14 +147,9 @@ class VideoSource:
         self.container.close()
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
-        if self.turns is None:
-            self.turns = _turns(frame)
         width, height = _square_pixels(frame.width, frame.height, self.stream.sample_aspect_ratio)
         image = self.reformatter.reformat(frame, width, height, 'rgb24', threads=1).to_ndarray()
-        quarters, mirrored = self.turns
-        if mirrored:
-            image = image[:, ::-1]
-        return np.ascontiguousarray(np.rot90(image, quarters))
+        return upright_pixels(image, frame.side_data.get(SideData.DISPLAYMATRIX))
 
 
 def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
@@ -176,23 +170,6 @@ def _video_stream(container: av.container.InputContainer, name: str) -> av.Video
     if stream.codec_context is None:
         raise MediaReadError(f'{name}: FFmpeg has no decoder for its video stream')
     return stream
-
-
-def _turns(frame: av.VideoFrame) -> Tuple[int, bool]:
-    """Quarter turns counter-clockwise that make a frame upright, after mirroring it or not.
-
-    The display matrix maps the pixel (x, y) to (a x + c y, b x + d y), in 16.16 fixed point and
-    the order a, b, u, c, d, v, x, y, w (libavutil/display.h; ISO 14496-12, 8.3.2).
-    """
-    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
-    if matrix is None:
-        return 0, False
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
-    mirrored = a * d - b * c < 0
-    if mirrored:  # x is mirrored first
-        a, b = -a, -b
-    # image axes: y points down, so that a positive angle of (a, b) turns clockwise
-    return round(-np.arctan2(b, a) / (np.pi / 2)) % 4, mirrored
 
 
 def _square_pixels(width: int, height: int, aspect: object) -> Tuple[int, int]:

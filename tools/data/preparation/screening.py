@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
-import av
 import cv2
 from tqdm import tqdm
 
 from unilearn_mm.datasets.expression import locate_clip
-from unilearn_mm.datasets.readers import PACKED_SUFFIX
 from unilearn_mm.datasets.transforms.loading import OpenClip
+from unilearn_mm.datasets.video_reader import VideoReader, open_video
 from unilearn_mm.media import MediaReadError, list_frames
 
 from .bounded import Stopped, run_bounded
@@ -67,12 +66,11 @@ def screen(folder: Path, paths: Iterable[str], media: str, workers: int,
         else:
             jobs[path] = (location, media)
     results = run_bounded(measure, jobs.values(), workers, time_limit)
-    order = list(jobs)
-    for place, result in tqdm(results, desc='screening', total=len(jobs),
-                              unit='clip' if media == VIDEO else 'image'):
+    for result, path in tqdm(zip(results, jobs), desc='screening', total=len(jobs),
+                             unit='clip' if media == VIDEO else 'image'):
         if isinstance(result, Stopped):
             result = Measured(0, 0, 0, str(result))
-        measured[order[place]] = result._replace(problem=reproducible(result.problem, folder))
+        measured[path] = result._replace(problem=_reproducible(result.problem, folder))
     return measured
 
 
@@ -88,20 +86,10 @@ def measure(location: dict, media: str) -> Measured:
     try:
         _check_files(location, media)
         reader = OpenClip().transform(dict(media=media, **location))['clip_reader']
-        stream = media == VIDEO and 'filename' in location and not location['path'].endswith(
-            PACKED_SUFFIX)
-        try:
-            for index in range(len(reader)):
-                sizes[reader.read([index])[0].shape[:2]] = None
-                num_frames += 1
-        except MediaReadError as error:
-            if not stream:
-                raise
-            # decord decodes ahead: where it stops differs from run to run
-            num_frames, sizes = _decodable_frames(location['path'])
-            raise Damaged(f'decord cannot decode it to its end; PyAV decodes {num_frames} of '
-                          f'{len(reader)} frames') from error
-        if stream:
+        for index in range(len(reader)):
+            sizes[reader.read([index])[0].shape[:2]] = None
+            num_frames += 1
+        if isinstance(reader, VideoReader):
             _check_declared(location['path'], num_frames)
         if len(sizes) > 1:
             shown = ', '.join(f'{width} x {height}' for height, width in sorted(sizes)[:4])
@@ -128,26 +116,12 @@ def _check_files(location: dict, media: str) -> None:
         raise Damaged('the file is an image with the suffix of a video')
 
 
-def _decodable_frames(path: str) -> tuple[int, dict[tuple[int, int], None]]:
-    """Number of frames before the first that PyAV cannot decode, and their (height, width)."""
-    num_frames, sizes = 0, {}
-    with av.open(path) as container:
-        try:
-            for frame in container.decode(video=0):
-                sizes[frame.height, frame.width] = None
-                num_frames += 1
-        except av.FFmpegError:
-            pass  # the frames up to here are the answer
-    return num_frames, sizes
-
-
 def _check_declared(path: str, num_frames: int) -> None:
-    with av.open(path) as container:
+    with open_video(path) as container:
         declared = container.streams.video[0].frames  # 0 where the container does not say
     if declared not in (0, num_frames):
         raise Damaged(f'the header declares {declared} frames, {num_frames} can be decoded')
 
 
-def reproducible(problem: str, folder: Path) -> str:
-    """A reason without what differs from run to run, and with paths relative to the folder."""
+def _reproducible(problem: str, folder: Path) -> str:
     return _VARYING.sub('', problem.replace(f'{folder}{os.sep}', ''))

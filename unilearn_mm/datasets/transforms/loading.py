@@ -10,7 +10,8 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
 from ...media import MediaReadError, list_frames
-from ..readers import DECODERS, PACKED_SUFFIX, ClipReader, ImageFilesReader, PackedReader
+from ..readers import PACKED_SUFFIX, ClipReader, ImageFilesReader, PackedReader
+from ..video_reader import VideoReader
 
 
 @TRANSFORMS.register_module()
@@ -21,26 +22,25 @@ class OpenClip(BaseTransform):
     Added keys: ``clip_reader``, ``total_frames`` (1 for an image), ``start_index`` (0).
 
     Args:
-        decoder (str): What decodes video files: 'decord', 'pyav' or 'torchcodec'.
         frame_order (str): Order of the files in a frame folder, 'natural' or 'lexicographic'.
 
     Raises:
-        ValueError: If an argument is unknown.
-        MediaReadError: If the file or folder cannot be read.
+        ValueError: If the order is unknown.
+        MediaReadError: If the file or folder cannot be read or holds no frame.
     """
 
-    def __init__(self, decoder: str = 'decord', frame_order: str = 'natural') -> None:
-        if decoder not in DECODERS:
-            raise ValueError(f'decoder must be one of {list(DECODERS)}, found {decoder!r}')
+    def __init__(self, frame_order: str = 'natural') -> None:
         if frame_order not in ('natural', 'lexicographic'):
             raise ValueError("frame_order must be 'natural' or 'lexicographic', found "
                              f'{frame_order!r}')
-        self.decoder = decoder
         self.frame_order = frame_order
 
     def transform(self, results: dict) -> dict:
         """Add the reader to the sample dict."""
         reader = self._reader(results)
+        if len(reader) == 0:
+            raise MediaReadError(f'{results.get("path", results.get("filename"))}: the clip has '
+                                 'no frames')
         results['clip_reader'] = reader
         results['total_frames'] = len(reader)
         results['start_index'] = 0
@@ -53,7 +53,7 @@ class OpenClip(BaseTransform):
             return ImageFilesReader([results['filename']])
         if results['filename'].endswith(PACKED_SUFFIX):
             return PackedReader(results['filename'])
-        return DECODERS[self.decoder](results['filename'])
+        return VideoReader(results['filename'])
 
 
 @TRANSFORMS.register_module()

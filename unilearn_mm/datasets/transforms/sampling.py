@@ -79,7 +79,7 @@ class LinspaceFrames(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the frame indices to the sample dict."""
-        total_frames, window = results['total_frames'], self.clip_len * self.frame_interval
+        total_frames, window = _total_frames(results), self.clip_len * self.frame_interval
         end = np.random.randint(window, total_frames) if total_frames > window else total_frames
         indices = linspace_indices(total_frames, self.clip_len, self.frame_interval, end)
         return _sampled(results, indices[None], self.frame_interval)
@@ -106,9 +106,16 @@ class WindowFrames(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the frame indices to the sample dict."""
-        indices = window_indices(results['total_frames'], self.clip_len, self.frame_interval,
+        indices = window_indices(_total_frames(results), self.clip_len, self.frame_interval,
                                  self.num_clips)
         return _sampled(results, indices, self.frame_interval)
+
+
+def _total_frames(results: dict) -> int:
+    if results['total_frames'] < 1:
+        raise ValueError(f'{results.get("path", results.get("filename"))}: total_frames is '
+                         f'{results["total_frames"]}, expected at least 1')
+    return results['total_frames']
 
 
 def _sampled(results: dict, indices: np.ndarray, frame_interval: int) -> dict:

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from typing import Any, Optional, Sequence
 
-import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
