@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from unilearn_mm.datasets import ExpressionImageDataset
-from unilearn_mm.recipes import data_parts, media_of
+from unilearn_mm.recipes import data_parts, media_of, prediction_file
 
 
 def test_parts_are_those_of_the_recipe_itself_in_order():
@@ -25,3 +25,13 @@ def test_media_are_those_of_the_data_sets():
         assert media_of(ConfigDict(type=kind)) == media
     with pytest.raises(KeyError, match="'Unknown' is no registered data set"):
         media_of(ConfigDict(type='Unknown'))
+
+
+def test_the_file_of_predictions_is_that_of_the_first_metric_that_writes_one():
+    writes = dict(type='WARUARMetric', prediction_file='p.csv')
+    others = [dict(type='DumpResults', out_file_path='dump.pkl'), dict(type='WARUARMetric')]
+    assert prediction_file(Config(dict(test_evaluator=writes))) == 'p.csv'
+    assert prediction_file(Config(dict(test_evaluator=[*others, writes]))) == 'p.csv'
+    for wrong in (others, others[1], None):
+        with pytest.raises(ValueError, match='no metric of the test writes.*prediction_file'):
+            prediction_file(Config(dict(test_evaluator=wrong)))

@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 from mmengine.config import Config
 
 from .engine.hooks.preemption import EXIT_CODE, SIGNALS
-from .recipes import data_parts
+from .recipes import data_parts, prediction_file
 from .run import first_file, stock_scripts
 from .visualization.curves import read_scalars, scalar_files
 
@@ -84,7 +84,7 @@ class Job:
     @property
     def prediction_file(self) -> Path:
         """Where the test of the recipe writes its predictions."""
-        return self.work_dir / self.cfg.test_evaluator.prediction_file
+        return self.work_dir / prediction_file(self.cfg)
 
     def checkpoint(self) -> Optional[Path]:
         """The checkpoint to be tested, None while the training is not finished.

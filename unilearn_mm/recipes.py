@@ -3,7 +3,7 @@
 from typing import List
 
 from mmaction.registry import DATASETS
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 
 def data_parts(loader: ConfigDict) -> List[ConfigDict]:
@@ -38,3 +38,18 @@ def media_of(part: ConfigDict) -> str:
         raise KeyError(f'{part.type!r} is no registered data set; is its package among '
                        'custom_imports?')
     return getattr(kind, 'media', 'video')
+
+
+def prediction_file(cfg: Config) -> str:
+    """Where the test of a recipe writes its predictions, relative to the work directory.
+
+    Raises:
+        ValueError: If none of its metrics does.
+    """
+    metrics = cfg.get('test_evaluator') or []
+    for metric in [metrics] if isinstance(metrics, dict) else metrics:
+        if metric.get('prediction_file'):
+            return metric.prediction_file
+    raise ValueError(f"{cfg.filename or 'the recipe'}: no metric of the test writes predictions; "
+                     "set test_evaluator=dict(type='WARUARMetric', "
+                     "prediction_file='predictions.csv')")

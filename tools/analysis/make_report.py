@@ -24,6 +24,7 @@ from unilearn_mm.evaluation.bootstrap import RESAMPLES
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
 from unilearn_mm.evaluation.prediction_table import read_predictions, task_score_array
 from unilearn_mm.evaluation.score_tables import recall_table, score_table
+from unilearn_mm.recipes import prediction_file
 from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
 from unilearn_mm.visualization.figures import PredictionSample, prediction_strip_figure
 from unilearn_mm.visualization.task_figures import task_figures
@@ -46,22 +47,26 @@ def main() -> None:
     init_default_scope(cfg.default_scope)
 
     work_dir = Path(args.work_dir or cfg.work_dir)
-    folder = work_dir / 'report'
-    folder.mkdir(parents=True, exist_ok=True)
+    path = work_dir / prediction_file(cfg)
+    make = f'run tools/test.py {args.config} {args.checkpoint} --work-dir {work_dir}'
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; {make}')
+    predictions = read_predictions(path)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    label_spaces = dataset.metainfo['label_spaces']
-    prediction_file = work_dir / cfg.test_evaluator.prediction_file
-    predictions = read_predictions(prediction_file)
-    scores = scores_from_predictions(predictions, label_spaces)
     located = {(info['source'], info['sample_id']): info
                for info in map(dataset.get_data_info, range(len(dataset)))}
+    check_samples(predictions, located, f'{path} is not of the test data of {args.config}', make)
+    label_spaces = dataset.metainfo['label_spaces']
+    scores = scores_from_predictions(predictions, label_spaces)
+    folder = work_dir / 'report'
+    folder.mkdir(exist_ok=True)
 
     lines = ['# Test report', '', *score_table(scores), '',
              f'In brackets: 95 % intervals of {RESAMPLES} bootstrap resamples, stratified by '
              'label.', '']
     for task, task_scores in tqdm(scores.items(), 'tasks', leave=False):
         task_rows = predictions[predictions['task'] == task]
-        values = task_score_array(task_rows, len(label_spaces[task]), str(prediction_file))
+        values = task_score_array(task_rows, len(label_spaces[task]), str(path))
         figures = task_figures(task, task_scores, values, task_rows['label'].to_numpy())
         figures['samples'] = prediction_strip_figure([
             prediction_sample(row, located, label_spaces[task]) for row in pick_rows(task_rows)])
@@ -78,12 +83,36 @@ def main() -> None:
     lines += ['## Files', '',
               f'- config: `{args.config}`',
               f'- checkpoint: `{args.checkpoint}`',
-              f'- predictions: `{prediction_file}`',
+              f'- predictions: `{path}`',
               *[f'- log: `{path}`' for path in logs]]
     report = folder / 'report.md'
     report.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     print('\n'.join(score_table(scores)))
     print(f'\nreport with pictures: {report}')
+
+
+def check_samples(predictions: pd.DataFrame, located: Dict[tuple, dict], what: str,
+                  make: str) -> None:
+    """Compare the samples of a prediction file with those of the test data.
+
+    Args:
+        predictions (pd.DataFrame): Rows of the file.
+        located (dict): (source, sample_id) -> sample of the test data.
+        what (str): What an error begins with.
+        make (str): What to do, for the error.
+
+    Raises:
+        ValueError: If they are not the same.
+    """
+    keys = ('source', 'sample_id', 'task', 'label')
+    predicted = set(zip(*(predictions[key] for key in keys)))
+    expected = {tuple(info[key] for key in keys) for info in located.values()}
+    only = [sorted(predicted - expected), sorted(expected - predicted)]
+    if any(only):
+        there, here = (f'{len(found)} samples are only {place}' + (
+            ', e.g. {1!r} of source {0!r} with the label {3} of task {2!r}'.format(*found[0])
+            if found else '') for found, place in zip(only, ('there', 'in the recipe')))
+        raise ValueError(f'{what}: {there}; {here}. Was it another fold or list? {make}')
 
 
 def pick_rows(rows: pd.DataFrame) -> List[pd.Series]:
