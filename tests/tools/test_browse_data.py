@@ -70,9 +70,9 @@ def test_a_sheet_has_every_frame_in_reading_order(tmp_path):
     clips = [SheetRow(np.stack([coloured_frame(index)] * 3 + [coloured_frame(11)]), f'{index}\na')
              for index in range(3)]
     fig = contact_sheet(clips, 'clips')
-    levels = [int(ax.images[0].get_array().max()) for ax in fig.axes]
+    levels = [int(ax.images[0].get_array().max()) for ax in fig.axes if ax.images]
     assert levels == [level for index in range(3) for level in [20 + 10 * index] * 3 + [130]]
-    assert [ax.get_title('left') for ax in fig.axes[::4]] == ['0   a', '1   a', '2   a']
+    assert [ax.get_title('left') for ax in fig.axes if not ax.images] == ['0   a', '1   a', '2   a']
     fig.savefig(tmp_path / 'sheet.png')
     assert cv2.imread(str(tmp_path / 'sheet.png')) is not None
     with pytest.raises(ValueError, match='no rows'):

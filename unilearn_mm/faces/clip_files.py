@@ -67,7 +67,9 @@ class PackedWriter:
         self.num_frames += 1
 
     def close(self) -> None:
-        """Write the number of frames into the header, and end the clip."""
+        """Write the number of frames into the header, and end the clip; once is enough."""
+        if self.file.closed:
+            return
         if self.shape is not None:
             self.file.seek(0)
             self.file.write(self._header())

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Tuple
 
 import av
 import cv2
@@ -91,9 +91,14 @@ def _draw_face(image: np.ndarray, face: TrackedFace, scale: float) -> None:
     for x, y in (np.asarray(face.points) * scale).round().astype(int).tolist():
         cv2.circle(image, (x, y), 2, colour, -1, cv2.LINE_AA)
     score = f' {face.score:.2f}' if face.detected else ''
-    _write(image, f'{face.track}{score}', (left, max(top - 4, 10)), colour)
+    _write(image, f'face {face.track}{score}', (left, max(top - 5, 12)), colour)
 
 
-def _write(image: np.ndarray, text: str, place: tuple, colour: tuple) -> None:
-    for ink, thickness in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, thickness, cv2.LINE_AA)
+def _write(image: np.ndarray, text: str, place: Tuple[int, int],
+           colour: Tuple[int, int, int]) -> None:
+    """Write on a black ground; ``place`` is the left end of the base line."""
+    font = dict(fontFace=cv2.FONT_HERSHEY_SIMPLEX, fontScale=0.45, thickness=1)
+    (width, height), below = cv2.getTextSize(text, **font)
+    x, y = place
+    cv2.rectangle(image, (x - 1, y - height - 1), (x + width + 1, y + below), (0, 0, 0), -1)
+    cv2.putText(image, text, place, color=colour, lineType=cv2.LINE_AA, **font)

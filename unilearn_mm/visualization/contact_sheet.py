@@ -31,7 +31,7 @@ def contact_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
         title (str): Heading.
 
     Returns:
-        Figure: one axes per drawn frame, in reading order.
+        Figure: for each row an axes with its title and one per drawn frame, in reading order.
 
     Raises:
         ValueError: If there are no rows, or they differ in their number of frames.
@@ -52,14 +52,16 @@ def contact_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
     fig.suptitle(title, fontsize=11)
     grid = fig.add_gridspec(down, across * len(chosen))
     for place, (row, text) in enumerate(zip(rows, texts)):
+        first = place % across * len(chosen)
+        # a title of the whole clip: a long one must not widen the column of the first frame
+        whole = fig.add_subplot(grid[place // across, first:first + len(chosen)])
+        whole.set_title(text, fontsize=7, loc='left', pad=3)
+        whole.set_axis_off()
         for column, frame in enumerate(chosen):
-            ax = fig.add_subplot(
-                grid[place // across, place % across * len(chosen) + column])
+            ax = fig.add_subplot(grid[place // across, first + column])
             ax.imshow(row.frames[frame])
             ax.set(xticks=[], yticks=[])
             if num_frames > 1:
                 caption = row.captions[frame] if row.captions else f'frame {frame}'
                 ax.set_xlabel(caption, fontsize=6, labelpad=1)
-            if column == 0:
-                ax.set_title(text, fontsize=7, loc='left', pad=3)
     return fig
