@@ -205,7 +205,6 @@ def test_landmark_features_of_the_official_file(tmp_path):
 
 def test_a_landmark_net_without_its_weights_is_refused(tmp_path):
     where = 'official S2D repository .*mobilefacenet_model_best.pth.tar'
-    model, net = official()
     backbone = MODELS.build(backbone_cfg())
     backbone.init_weights()
     with pytest.raises(LandmarkWeightsError, match=f'no weights.*{where}'):

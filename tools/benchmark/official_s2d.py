@@ -126,10 +126,13 @@ class Prompter(nn.Module):
         return prompt, torch.zeros_like(image) if self.TMA is None else self.TMA(image)
 
 
+FULL = Sizes()
+
+
 class LandmarkNet(nn.Module):
     """MobileFaceNet for 68 points, whole; its output is the map after ``conv_4``."""
 
-    def __init__(self, sizes: Sizes = Sizes()) -> None:
+    def __init__(self, sizes: Sizes = FULL) -> None:
         super().__init__()
         narrow, wide = sizes.narrow, sizes.wide
         self.conv1 = convolution(3, narrow, 3, stride=2)
@@ -196,7 +199,7 @@ class OfficialS2D(nn.Module):
         dropout (float): Before the classifier.
     """
 
-    def __init__(self, sizes: Sizes = Sizes(), temporal: bool = True, dropout: float = 0.) -> None:
+    def __init__(self, sizes: Sizes = FULL, temporal: bool = True, dropout: float = 0.) -> None:
         super().__init__()
         dim = sizes.dim
         self.frames = sizes.frames if temporal else 1

@@ -66,7 +66,8 @@ def keep(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
 
     A norm of averaged patches (``fc_norm``) is left out.
     """
-    names = [(theirs, f'backbone.{ours}') for theirs, ours in (*VIT_NAMES, ('norm.{wb}', 'ln1.{wb}'))]
+    names = [(theirs, f'backbone.{ours}')
+             for theirs, ours in (*VIT_NAMES, ('norm.{wb}', 'ln1.{wb}'))]
     lost = (r'decoder_.*', r'mask_token', r'head\.(weight|bias)', r'fc_norm\..*')
     ours, dropped = rename(state, rename_table(names, **VIT_FIELDS), lost)
     return Conversion(ours, dropped, [])
