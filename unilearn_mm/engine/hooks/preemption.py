@@ -1,10 +1,10 @@
 """Save and end when the machine is about to be taken away."""
 
-import atexit
 import multiprocessing
 import os
 import os.path as osp
 import signal
+from multiprocessing.util import Finalize
 from typing import Optional
 
 import torch
@@ -16,6 +16,7 @@ from mmengine.runner import BaseLoop
 
 from ...files import write_atomically
 from ..checkpoint_files import ATOMIC, POINTER
+from ..loader_workers import end_workers
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 EXIT_CODE = 85  # HTCondor's convention for "saved, run me again"
@@ -44,7 +45,7 @@ class PreemptionHook(Hook):
         self.previous = {}  # signal -> handler, while this hook listens
 
     def before_run(self, runner) -> None:
-        """Listen no more when the training ends with an error, either."""
+        """Listen no more, and leave no worker behind, however the training ends."""
         loop = runner._train_loop
         if not isinstance(loop, BaseLoop) or 'run' in vars(loop):
             return
@@ -58,6 +59,10 @@ class PreemptionHook(Hook):
             except BaseException:
                 self._restore_handlers()
                 raise
+            finally:  # nobody else could end them: they have the signals blocked
+                for used in (loop, runner.val_loop):
+                    if used is not None:
+                        end_workers(used.dataloader)
 
         loop.run = run_and_restore
 
@@ -65,7 +70,8 @@ class PreemptionHook(Hook):
         """Listen to the signals."""
         self.pid = os.getpid()
         self.previous = {number: signal.signal(number, self._note) for number in SIGNALS}
-        atexit.register(_end_workers)
+        # of multiprocessing, not atexit, which the ranks of torch.multiprocessing.spawn skip
+        Finalize(None, _kill_workers, exitpriority=0)
 
     def after_train(self, runner) -> None:
         """Listen no more."""
@@ -77,9 +83,10 @@ class PreemptionHook(Hook):
         """Workers of the data loader start here, with the signals blocked.
 
         torchrun and SLURM signal the workers too, and a worker that dies of SIGTERM raises an
-        error in the middle of the step.
+        error in the middle of the step. A validation outside of a training blocks nothing.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if self.previous:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
         """The workers have started; what arrived meanwhile is handled now."""
@@ -144,7 +151,7 @@ class PreemptionHook(Hook):
         raise SystemExit(EXIT_CODE)
 
 
-def _end_workers() -> None:
+def _kill_workers() -> None:
     """At exit, Python sends its workers SIGTERM and waits, but they have it blocked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises when a worker dies
     for child in multiprocessing.active_children():
