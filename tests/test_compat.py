@@ -40,6 +40,16 @@ def run_python(code, *launcher, **environment):
                           capture_output=True, timeout=300)
 
 
+class Touch:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}', )
+
+
 def mmaction_folders():
     return importlib.util.find_spec('mmaction').submodule_search_locations
 
@@ -149,10 +159,10 @@ import os, sys
 missing = compat.drn_is_missing({list(mmaction_folders())!r})
 applied = compat.repair()
 assert compat.repair() == applied
-assert applied == ('stub_missing_drn',) * missing + (
-    'switch_off_multimodal', 'allow_checkpoint_types', 'unpickle_no_downloads',
-    'run_no_config_of_checkpoints', 'init_cpu_ranks_with_gloo', 'drop_device_ids_on_cpu',
-    'format_config_once'), applied
+assert applied == (
+    'allow_checkpoint_types', 'unpickle_no_downloads', 'run_no_config_of_checkpoints',
+    *('stub_missing_drn',) * missing, 'switch_off_multimodal', 'init_cpu_ranks_with_gloo',
+    'drop_device_ids_on_cpu', 'format_config_once'), applied
 from mmengine.model import MMDistributedDataParallel
 construct = MMDistributedDataParallel.__init__
 compat.drop_device_ids_on_cpu()
@@ -195,20 +205,39 @@ print('all good')
 
 
 @pytest.mark.slow
-def test_switched_off_repairs_leave_the_stack_as_it_is():
-    done = run_python(LOAD_COMPAT + '''
-import torch
-before = torch.serialization.get_safe_globals()
-assert compat.repair() == ()
-assert torch.serialization.get_safe_globals() == before
+def test_switched_off_repairs_leave_the_stack_as_it_is_but_for_the_safe_door(tmp_path):
+    """Without them, code in a checkpoint still does not run, and those of MMEngine are read."""
+    torch.save(dict(state_dict={}, message_hub=dict(loss=HistoryBuffer([1.], [1])),
+                    meta=dict(config='raise SystemExit("ran")')), tmp_path / 'ours.pth')
+    torch.save(dict(state_dict={}, x=Touch(tmp_path / 'ran')), tmp_path / 'attack.pth')
+    done = run_python(LOAD_COMPAT + f'''
+from mmengine.config import config
+from mmengine.dist import utils
+before = config.FormatCode, utils._init_dist_pytorch
+assert compat.repair() == (
+    'allow_checkpoint_types', 'unpickle_no_downloads', 'run_no_config_of_checkpoints')
+assert (config.FormatCode, utils._init_dist_pytorch) == before
 try:
     import mmaction.models
 except ModuleNotFoundError as error:
     print('missing', error.name)
-''', UNILEARN_MM_NO_COMPAT='1')
+    compat.stub_missing_drn()  # from here on the stack is healthy
+
+import unilearn_mm, warnings
+from mmengine.runner.checkpoint import CheckpointLoader, load_url
+warnings.simplefilter('ignore')
+found = CheckpointLoader.load_checkpoint({str(tmp_path / 'ours.pth')!r})
+assert found['message_hub']['loss'].current() == 1. and 'config' not in found['meta']
+assert load_url.repaired_by_unilearn_mm
+try:
+    CheckpointLoader.load_checkpoint({str(tmp_path / 'attack.pth')!r})
+except unilearn_mm.engine.checkpoint_files.UnsafeCheckpointError:
+    print('refused')
+''', UNILEARN_MM_NO_COMPAT='1', PYTHONPATH=str(COMPAT.parents[1]))
     assert done.returncode == 0, done.stderr
     broken = compat.drn_is_missing(mmaction_folders())
     assert ('missing mmaction.models.localizers.drn' in done.stdout) == broken
+    assert done.stdout.endswith('refused\n') and not (tmp_path / 'ran').exists()
 
 
 # ---------------------------------------------------------------- checkpoints

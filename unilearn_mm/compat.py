@@ -2,9 +2,10 @@
 
 No other file of this package knows defects of MMAction2, MMEngine, MMPretrain or OpenCV. Each
 function below is about one of them, changes nothing on a healthy installation and returns
-whether it changed anything. ``repair()`` runs them all; the environment variable
-``UNILEARN_MM_NO_COMPAT=1`` leaves the installed packages as they are (the two checks of the
-installation still run).
+whether it changed anything. ``repair()`` runs them all. The environment variable
+``UNILEARN_MM_NO_COMPAT=1`` leaves the installed packages as they are, but for how checkpoints are
+read: the two checks of the installation and ``SAFE_DOOR`` still run, and
+``engine.checkpoint_files`` replaces MMEngine's reader of local files.
 """
 import argparse
 import functools
@@ -410,6 +411,12 @@ def format_config_once() -> bool:
     return True
 
 
+# a checkpoint of MMEngine is read, whole or by URL, and nothing in it is run
+SAFE_DOOR = (allow_checkpoint_types, unpickle_no_downloads, run_no_config_of_checkpoints)
+REPAIRS = (stub_missing_drn, switch_off_multimodal, init_cpu_ranks_with_gloo,
+           drop_device_ids_on_cpu, format_config_once)
+
+
 @functools.cache
 def repair() -> Tuple[str, ...]:
     """Check the installation, repair what is broken, return the names of the repairs made.
@@ -419,9 +426,6 @@ def repair() -> Tuple[str, ...]:
     """
     check_stack()
     check_opencv()
-    if os.environ.get('UNILEARN_MM_NO_COMPAT', '0') not in ('', '0'):
-        return ()
-    repairs = (stub_missing_drn, switch_off_multimodal, allow_checkpoint_types,
-               unpickle_no_downloads, run_no_config_of_checkpoints, init_cpu_ranks_with_gloo,
-               drop_device_ids_on_cpu, format_config_once)
+    switched_off = os.environ.get('UNILEARN_MM_NO_COMPAT', '0') not in ('', '0')
+    repairs = (*SAFE_DOOR, *(() if switched_off else REPAIRS))
     return tuple(function.__name__ for function in repairs if function())
