@@ -12,6 +12,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from unilearn_mm.engine.hooks import ReconstructionHook
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,13 @@ def test_train_resume_look_and_hand_over(decoder, toy_root, tmp_path, monkeypatc
         pixels = cv2.imread(str(picture))
         assert pixels.shape == (4 * 64, 3 * 64, 3)
         assert (pixels[:, 64:128] == [128, 128, 128]).all(2).mean() > 0.4, 'masked in grey'
+
+    hook = ReconstructionHook()
+    hook.before_val_epoch(runner)
+    batch = next(iter(runner.val_dataloader))
+    batch['data_samples'][0].set_metainfo(dict(source='lab/clips'))
+    hook.after_val_iter(runner, 0, batch)
+    assert list(Path(runner.log_dir).rglob('reconstruction_lab=2Fclips_1.png'))
 
     cfg = small_cfg(toy_root, work, monkeypatch, 3, **options)
     cfg.resume = True

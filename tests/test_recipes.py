@@ -9,7 +9,7 @@ from unilearn_mm.recipes import data_parts, media_of, prediction_file
 
 def test_parts_are_those_of_the_recipe_itself_in_order():
     part = dict(type='VideoDataset', ann_file='a')
-    inner = dict(type='ConcatDataset', datasets=[dict(part, ann_file='b'), dict(part, ann_file='c')])
+    inner = dict(type='ConcatDataset', datasets=[dict(part, ann_file=name) for name in 'bc'])
     cfg = Config(dict(loader=dict(dataset=dict(type='MixedMediaDataset', datasets=[
         part, dict(type='RepeatDataset', times=2, dataset=inner), dict(part, ann_file='d')]))))
     parts = data_parts(cfg.loader)

@@ -10,14 +10,14 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from unilearn_mm.datasets.label_spaces import class_names
+from unilearn_mm.datasets.label_spaces import LABEL_SPACES, class_names
 from unilearn_mm.engine.hooks.figures import DOTS_PER_INCH
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
 from unilearn_mm.evaluation.prediction_table import read_predictions
 from unilearn_mm.visualization.task_figures import task_figures
 
 ROOT = Path(__file__).parents[2]
-TASKS = ('toy_image', 'toy_video')
+TASKS = ('toy/image', 'toy_video')
 
 
 @pytest.fixture
@@ -44,15 +44,21 @@ def picture(folder, name):
     return cv2.imread(str(folder / f'{name}.png'))[..., ::-1]
 
 
-def test_figures_of_a_training_and_its_test(toy_cfg):
+def test_figures_of_a_training_and_its_test(toy_cfg, monkeypatch):
+    """One of the tasks has a name that is no file name."""
     cfg = toy_cfg
+    monkeypatch.setitem(LABEL_SPACES, 'toy/image', class_names('toy_image'))
+    cfg.model.cls_head.num_classes = {task: 7 for task in TASKS}
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.datasets[1].update(task='toy/image', source='toy_image')
     runner = Runner.from_cfg(cfg)
     runner.train()
     runner.test()
     folder = Path(runner.log_dir, 'vis_data', 'vis_image')
     names = ('confusion', 'recall', 'reliability', 'risk_coverage')
     assert {path.stem for path in folder.iterdir()} == {
-        'training_1', *(f'{task}_{name}_0' for task in TASKS for name in names)}
+        'training_1', *(f'{stem}_{name}_0' for stem in ('toy=2Fimage', 'toy_video')
+                        for name in names)}
     assert picture(folder, 'training_1').std() > 1, 'not blank'
 
     # the same numbers drawn from the predictions on the disk
@@ -65,7 +71,8 @@ def test_figures_of_a_training_and_its_test(toy_cfg):
             buffer = io.BytesIO()
             figure.savefig(buffer, dpi=DOTS_PER_INCH, format='png')
             drawn = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_COLOR)
-            np.testing.assert_array_equal(picture(folder, f'{task}_{name}_0'), drawn[..., ::-1])
+            shown = picture(folder, f'{task.replace("/", "=2F")}_{name}_0')
+            np.testing.assert_array_equal(shown, drawn[..., ::-1])
 
 
 def test_other_metrics_and_runs_without_a_log_have_no_figures(toy_cfg):

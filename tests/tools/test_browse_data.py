@@ -84,10 +84,11 @@ def test_a_sheet_has_every_frame_in_reading_order(tmp_path):
 def test_the_command_line(cfg, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [
         'browse_data.py', str(ROOT / 'configs' / 'unilearn_toy.py'), '--split', 'val',
-        '--samples', '2', '--out', str(tmp_path / 'sheets')])
+        '--samples', '2', '--out', str(tmp_path / 'sheets'), '--cfg-options',
+        'val_dataloader.dataset.datasets.1.source=toy/image'])
     browse_data.main()
     paths = capsys.readouterr().out.split()
-    assert [Path(path).name for path in paths] == ['val_toy_video.png', 'val_toy_image.png']
+    assert [Path(path).name for path in paths] == ['val_toy_video.png', 'val_toy=2Fimage.png']
     assert all(cv2.imread(path).shape[1] > 500 for path in paths)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -117,3 +118,18 @@ def test_an_unknown_group_leaves_no_half_report(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"no group 'subject', found \['gender'\]"):
         run(monkeypatch, path, '--groups', 'subject')
     assert [file.name for file in tmp_path.iterdir()] == ['predictions.csv']
+
+
+def test_tasks_of_any_name(tmp_path, monkeypatch):
+    """Figures lie in the folder, whatever the tasks are called, and the report shows them."""
+    path = tmp_path / 'predictions.csv'
+    score_samples(path)
+    path.write_text(path.read_text().replace(',clips,', ',lab/clips 1,').replace(
+        ',pictures,', ',../../pictures,'))
+    run(monkeypatch, path, '--out', tmp_path / 'in' / 'out')
+    out = tmp_path / 'in' / 'out'
+    report = (out / 'scores.md').read_text()
+    shown = re.findall(r'!\[\w+ of (.*?)\]\((\S+\.png)\)', report)
+    assert {task for task, _ in shown} == {'lab/clips 1', '../../pictures'}
+    assert {name for _, name in shown} == {file.name for file in out.glob('*.png')}
+    assert len(shown) == 8 and len(list(tmp_path.rglob('*.png'))) == 8

@@ -48,8 +48,9 @@ def reordered(cfg: Config, order: str) -> Config:
     for part in clips:
         decoders = [place for place, step in enumerate(part.pipeline) if 'Decode' in step.type]
         if not decoders:
-            raise ValueError(f'{cfg.filename}: no Decode step in the test pipeline of '
-                             f'{part.get("task", part.type)}, found {[step.type for step in part.pipeline]}')
+            raise ValueError(
+                f'{cfg.filename}: no Decode step in the test pipeline of '
+                f'{part.get("task", part.type)}, found {[step.type for step in part.pipeline]}')
         if order != IN_ORDER:
             part.pipeline.insert(decoders[0], ConfigDict(type='FrameOrder', order=order))
     if len(clips) < len(parts):

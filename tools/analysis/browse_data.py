@@ -22,6 +22,7 @@ import unilearn_mm  # noqa: F401  (registers the data sets)
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from unilearn_mm.visualization.contact_sheet import SheetRow, contact_sheet
+from unilearn_mm.visualization.file_names import file_stem
 
 DOTS_PER_INCH = 120
 
@@ -44,7 +45,7 @@ def main() -> None:
     rows = sheet_rows(cfg, args.split, args.samples, args.epoch)
     args.out.mkdir(parents=True, exist_ok=True)
     for source, source_rows in rows.items():
-        path = args.out / f'{args.split}_{source}.png'
+        path = args.out / f'{args.split}_{file_stem(source)}.png'
         title = f'{source}, {args.split}, epoch {args.epoch}: what the model gets'
         contact_sheet(source_rows, title).savefig(path, dpi=DOTS_PER_INCH)
         print(path)

@@ -26,6 +26,7 @@ from unilearn_mm.evaluation.prediction_table import read_predictions, task_score
 from unilearn_mm.evaluation.score_tables import recall_table, score_table, subgroup_table
 from unilearn_mm.evaluation.subgroups import SubgroupScores, subgroup_scores
 from unilearn_mm.evaluation.temperature import sha256
+from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.task_figures import task_figures
 
 DOTS_PER_INCH = 110
@@ -59,8 +60,9 @@ def main() -> None:
         numbers[task] = task_numbers(item, values, labels, groups[task], args.bootstrap)
         lines += task_lines(task, item, groups[task])
         for name, figure in task_figures(task, item, values, labels).items():
-            figure.savefig(out / f'{task}_{name}.png', dpi=DOTS_PER_INCH)
-            lines += [f'![{name} of {task}]({task}_{name}.png)', '']
+            picture = f'{file_stem(task)}_{name}.png'
+            figure.savefig(out / picture, dpi=DOTS_PER_INCH)
+            lines += [f'![{name} of {task}]({picture})', '']
     content = dict(
         predictions=str(args.predictions),
         predictions_sha256=sha256(args.predictions),

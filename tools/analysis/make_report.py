@@ -26,6 +26,7 @@ from unilearn_mm.evaluation.prediction_table import read_predictions, task_score
 from unilearn_mm.evaluation.score_tables import recall_table, score_table
 from unilearn_mm.recipes import prediction_file
 from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
+from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.figures import PredictionSample, prediction_strip_figure
 from unilearn_mm.visualization.task_figures import task_figures
 
@@ -72,8 +73,9 @@ def main() -> None:
             prediction_sample(row, located, label_spaces[task]) for row in pick_rows(task_rows)])
         lines += [f'## {task}', '', *recall_table(task_scores), '']
         for name, figure in figures.items():
-            figure.savefig(folder / f'{task}_{name}.png', dpi=DOTS_PER_INCH)
-            lines += [f'![{name} of {task}]({task}_{name}.png)', '']
+            picture = f'{file_stem(task)}_{name}.png'
+            figure.savefig(folder / picture, dpi=DOTS_PER_INCH)
+            lines += [f'![{name} of {task}]({picture})', '']
     scalars = scalar_files(work_dir)
     if scalars:
         training_curves_figure(read_scalars(scalars), str(work_dir)).savefig(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 import unilearn_mm  # noqa: F401  (registers the models)
 from mmaction.registry import MODELS
 from unilearn_mm.models.checkpoints.fit import load_whole
+from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.reconstruction import ReconstructionStrip, reconstruction_figure
 
 DOTS_PER_INCH = 110
@@ -47,7 +48,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     found = strips(model, cfg, args.split, dict(image=args.images, video=args.clips))
     for source, source_strips in found.items():
-        path = args.out / f'{args.split}_{source}.png'
+        path = args.out / f'{args.split}_{file_stem(source)}.png'
         reconstruction_figure(source_strips).savefig(path, dpi=DOTS_PER_INCH)
         print(path)
 

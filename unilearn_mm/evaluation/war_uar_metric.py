@@ -120,8 +120,9 @@ class WARUARMetric(BaseMetric):
             TypeError: a metainfo value is not a str, groups are no dict of str to str, or label or
                 scores are no tensor.
             ValueError: a data sample lacks a key, ``label_spaces`` lacks its task, no one names its
-                classes or another sample has other names, a label lies outside [0, K), scores are not finite or of another shape than (K,), or
-                ``pred_label`` does not have the highest score.
+                classes or another sample has other names, a label lies outside [0, K), scores are
+                not finite or of another shape than (K,), or ``pred_label`` does not have the
+                highest score.
         """
         self.results.extend(self._result(sample) for sample in data_samples)
 

@@ -12,6 +12,7 @@ from mmengine.visualization.utils import img_from_canvas
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
 from unilearn_mm.evaluation.prediction_table import task_score_array
 from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
+from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.task_figures import task_figures
 
 DOTS_PER_INCH = 110
@@ -39,7 +40,7 @@ class FigureHook(Hook):
                 values = task_score_array(rows, len(scores.class_names), 'the test')
                 for name, figure in task_figures(task, scores, values,
                                                  rows['label'].to_numpy()).items():
-                    _show(runner, f'{task}_{name}', figure, 0)
+                    _show(runner, f'{file_stem(task)}_{name}', figure, 0)
 
     def after_train(self, runner) -> None:
         """Draw what was logged, by the runs before this one too if it was resumed."""

@@ -8,6 +8,8 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from unilearn_mm.visualization.file_names import file_stem
+
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
@@ -39,8 +41,8 @@ class ReconstructionHook(Hook):
         self.shown.add(source)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         data = model.data_preprocessor(data_batch)
-        runner.visualizer.add_image(f'reconstruction_{source}', self._picture(model, data),
-                                    step=runner.epoch)
+        runner.visualizer.add_image(f'reconstruction_{file_stem(source)}',
+                                    self._picture(model, data), step=runner.epoch)
 
     def _picture(self, model, data: dict) -> np.ndarray:
         """(samples * H, 3 * W, 3) uint8."""
