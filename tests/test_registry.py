@@ -87,6 +87,31 @@ def run_cross_decoder():
     run_mae('CrossMAEDecoder')
 
 
+LANDMARK_NET = dict(type='MobileFaceNet', channels=(4, 8), num_blocks=(1, 1),
+                    init_cfg=dict(type='Kaiming', layer='Conv2d'))
+
+
+def run_landmark_net():
+    net = MODELS.build({**LANDMARK_NET, 'frozen': False})
+    net.init_weights()
+    learns(net, net(torch.randn(2, 3, 16, 16)))
+
+
+def run_s2d():
+    model = MODELS.build(dict(
+        type='Recognizer3D', data_preprocessor=PREPROCESSOR,
+        backbone=dict(
+            type='S2DVisionTransformer', img_size=16, patch_size=8, num_frames=4,
+            landmark_net=LANDMARK_NET, tma_heads=2,
+            arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)),
+        cls_head={**HEAD, 'type': 'EmotionAnchorHead', 'sdl': dict(weights=((30, 1.), ))}))
+    model.init_weights()
+    for frames in (4, 1):
+        inputs = [torch.randint(0, 256, (1, 3, frames, 16, 16), dtype=torch.uint8)] * 2
+        data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples()), training=True)
+        learns(model, model.parse_losses(model(**data, mode='loss'))[0])
+
+
 RUNS = dict(
     DualModalMAE=run_mae,
     MAEDecoder=run_mae,
@@ -95,6 +120,9 @@ RUNS = dict(
     VisionTransformerMoAE=run_backbone,
     MultiTaskHead=run_head,
     MixedMediaPreprocessor=run_preprocessor,
+    MobileFaceNet=run_landmark_net,
+    S2DVisionTransformer=run_s2d,
+    EmotionAnchorHead=run_s2d,
     UniLearnRecognizer=run_recognizer)
 # built and run for real elsewhere
 ELSEWHERE = dict(
@@ -115,6 +143,7 @@ ELSEWHERE = dict(
     WARUARMetric='evaluation/test_war_uar_metric.py',
     LayerDecayConstructor='engine/test_optimizers.py',
     Bf16OptimWrapper='engine/test_optimizers.py',
+    AnchorUpdateHook='test_s2d_training.py',
     CheckpointCheckHook='engine/test_checkpoint_check.py',
     PredictionFileHook='test_runs.py',
     ReadFailureHook='engine/test_read_failures.py',
