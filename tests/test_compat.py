@@ -157,12 +157,14 @@ def test_repaired_process(tmp_path):
     done = run_python(LOAD_COMPAT + f'''
 import os, sys
 missing = compat.drn_is_missing({list(mmaction_folders())!r})
-applied = compat.repair()
-assert compat.repair() == applied
-assert applied == (
-    'allow_checkpoint_types', 'unpickle_no_downloads', 'run_no_config_of_checkpoints',
-    *('stub_missing_drn',) * missing, 'switch_off_multimodal', 'init_cpu_ranks_with_gloo',
-    'drop_device_ids_on_cpu', 'format_config_once'), applied
+compat.check_stack()
+compat.check_opencv()
+applied = compat.repair('mmaction') + compat.repair('mmengine')
+assert compat.repair('mmengine') == applied[-6:]
+assert applied == ('stub_missing_drn',) * missing + (
+    'switch_off_multimodal', 'allow_checkpoint_types', 'unpickle_no_downloads',
+    'run_no_config_of_checkpoints', 'init_cpu_ranks_with_gloo', 'drop_device_ids_on_cpu',
+    'format_config_once'), applied
 from mmengine.model import MMDistributedDataParallel
 construct = MMDistributedDataParallel.__init__
 compat.drop_device_ids_on_cpu()
@@ -214,8 +216,9 @@ def test_switched_off_repairs_leave_the_stack_as_it_is_but_for_the_safe_door(tmp
 from mmengine.config import config
 from mmengine.dist import utils
 before = config.FormatCode, utils._init_dist_pytorch
-assert compat.repair() == (
+assert compat.repair('mmengine') == (
     'allow_checkpoint_types', 'unpickle_no_downloads', 'run_no_config_of_checkpoints')
+assert compat.repair('mmaction') == ()
 assert (config.FormatCode, utils._init_dist_pytorch) == before
 try:
     import mmaction.models
@@ -498,7 +501,7 @@ def test_a_forged_dtype_cannot_pass_bytes_for_pointers(allow_list):
 TWO_RANKS = LOAD_COMPAT + '''
 import gc
 import sys
-assert 'init_cpu_ranks_with_gloo' in compat.repair()
+assert 'init_cpu_ranks_with_gloo' in compat.repair('mmengine')
 import torch
 from mmengine.dist import all_gather, get_backend, get_world_size, get_rank
 from mmengine.model import BaseModel, MMDistributedDataParallel

@@ -162,9 +162,11 @@ ELSEWHERE = dict(
 
 
 def test_every_registered_name_is_covered():
-    ours = {name for registry in (MODELS, DATASETS, DATA_SAMPLERS, METRICS, TRANSFORMS, HOOKS,
-                                  OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, LOOPS,
-                                  MODEL_WRAPPERS)
+    registries = (MODELS, DATASETS, DATA_SAMPLERS, METRICS, TRANSFORMS, HOOKS, LOOPS,
+                  OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, MODEL_WRAPPERS)
+    for registry in registries:
+        registry.import_from_location()
+    ours = {name for registry in registries
             for name, cls in registry.module_dict.items()
             if cls.__module__.startswith('unilearn_mm') and name != 'DRN'}
     assert ours == set(RUNS) | set(ELSEWHERE)

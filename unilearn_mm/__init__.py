@@ -1,15 +1,13 @@
-"""UniLearn for MMAction2: one model for static and dynamic facial expression recognition.
+"""Facial expression recognition on videos and images, as a plugin for MMAction2.
 
-Importing this package repairs what is broken in the installed stack (:mod:`unilearn_mm.compat`)
-and registers every module in MMAction2's own registries, so that a config only needs
+Importing this package loads neither torch nor MMAction2. As soon as MMAction2 is imported, or at
+once where it is, what is broken in the installed stack is repaired and its registries find our
+modules (:mod:`unilearn_mm.registration`), so that a config only needs
 ``custom_imports = dict(imports=['unilearn_mm'], allow_failed_imports=False)``.
 """
 
-from . import compat
+from .registration import wait_for_the_host
 
-compat.repair()
-
-from . import datasets, engine, evaluation, models  # noqa: E402
+wait_for_the_host()
 
 __version__ = '0.1.0'
-__all__ = ['datasets', 'engine', 'evaluation', 'models']

@@ -2,10 +2,11 @@
 
 No other file of this package knows defects of MMAction2, MMEngine, MMPretrain or OpenCV. Each
 function below is about one of them, changes nothing on a healthy installation and returns
-whether it changed anything. ``repair()`` runs them all. The environment variable
+whether it changed anything. ``repair()`` runs those of a package; the environment variable
 ``UNILEARN_MM_NO_COMPAT=1`` leaves the installed packages as they are, but for how checkpoints are
 read: the two checks of the installation and ``SAFE_DOOR`` still run, and
 ``engine.checkpoint_files`` replaces MMEngine's reader of local files.
+:mod:`unilearn_mm.registration` says when all this happens.
 """
 import argparse
 import functools
@@ -413,19 +414,22 @@ def format_config_once() -> bool:
 
 # a checkpoint of MMEngine is read, whole or by URL, and nothing in it is run
 SAFE_DOOR = (allow_checkpoint_types, unpickle_no_downloads, run_no_config_of_checkpoints)
-REPAIRS = (stub_missing_drn, switch_off_multimodal, init_cpu_ranks_with_gloo,
-           drop_device_ids_on_cpu, format_config_once)
+REPAIRS = {  # the package that must be imported first: what is to be repaired then
+    'mmengine': (*SAFE_DOOR, init_cpu_ranks_with_gloo, drop_device_ids_on_cpu, format_config_once),
+    'mmaction': (stub_missing_drn, switch_off_multimodal),
+}
 
 
 @functools.cache
-def repair() -> Tuple[str, ...]:
-    """Check the installation, repair what is broken, return the names of the repairs made.
+def repair(package: str) -> Tuple[str, ...]:
+    """Repair what is broken in, or around, 'mmengine' or 'mmaction'.
 
-    Raises:
-        ImportError: a package or system library is missing or of an unfit version.
+    Args:
+        package (str): Key of ``REPAIRS``.
+
+    Returns:
+        tuple[str, ...]: The names of the repairs made.
     """
-    check_stack()
-    check_opencv()
     switched_off = os.environ.get('UNILEARN_MM_NO_COMPAT', '0') not in ('', '0')
-    repairs = (*SAFE_DOOR, *(() if switched_off else REPAIRS))
-    return tuple(function.__name__ for function in repairs if function())
+    return tuple(function.__name__ for function in REPAIRS[package]
+                 if (function in SAFE_DOOR or not switched_off) and function())

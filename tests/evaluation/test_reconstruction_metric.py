@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unilearn_mm.evaluation import ReconstructionMetric
+from unilearn_mm.evaluation.reconstruction_metric import ReconstructionMetric
 
 
 def test_mean_of_each_source_with_repeats_counted_once():

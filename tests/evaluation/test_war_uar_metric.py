@@ -16,7 +16,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
-from unilearn_mm.evaluation import WARUARMetric
+from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
 
 SPACES = dict(toy_video=('happy', 'sad', 'fear', 'anger'), toy_image=('calm', 'excited'))

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from mmaction.structures import ActionDataSample
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from unilearn_mm.evaluation import WARUARMetric
+from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 
 PATH = Path(__file__).parents[2] / 'tools' / 'analysis' / 'eval_predictions.py'
 spec = importlib.util.spec_from_file_location('eval_predictions', PATH)

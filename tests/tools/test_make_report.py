@@ -14,7 +14,7 @@ from mmaction.registry import DATASETS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
-from unilearn_mm.evaluation import WARUARMetric
+from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location(

@@ -73,6 +73,7 @@ def backbone_of(model: nn.Module) -> nn.Module:
 def known_families() -> Dict[Family, List[str]]:
     """Every family that a registered model understands, and the names of these models."""
     known: Dict[Family, List[str]] = {}
+    MODELS.import_from_location()
     for name, model in MODELS.module_dict.items():
         for family in getattr(model, 'checkpoint_families', ()):
             known.setdefault(family, []).append(name)
