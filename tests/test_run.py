@@ -57,7 +57,7 @@ import mmaction.models
 import neighbour
 from mmaction.registry import MODELS
 if __name__ == '__main__':
-    assert 'VisionTransformerMoAE' in MODELS.module_dict
+    assert 'VisionTransformerMoAE' in MODELS
     print(sys.argv, sys.path[0], neighbour.answer)
     sys.exit(7)
 ''')

@@ -2,8 +2,8 @@
 
     python -m unilearn_mm.run SCRIPT [ARGS ...]
 
-Importing ``unilearn_mm`` repairs and registers; only then does the script start. Scripts that
-import models before they read a config, or read no config at all, need this.
+``unilearn_mm`` is imported before the script starts. Scripts that import models before they read a
+config, or read no config at all, need this.
 """
 import gc
 import importlib.util
