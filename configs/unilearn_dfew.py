@@ -41,6 +41,7 @@ video_test_pipeline = [
     dict(type='WindowFrames', clip_len=16, frame_interval=4, num_clips=2),
     *_base_.video_test_transforms
 ]
+test_pipeline = video_test_pipeline  # what MMAction2's inference does with a clip
 
 train_dataloader = dict(
     batch_size=16,  # clips on each GPU; --auto-scale-lr reads it
@@ -104,6 +105,7 @@ test_dataloader = dict(
     val_dataloader,
     dataset=dict(
         type='MixedMediaDataset',
+        pipeline=test_pipeline,
         datasets=[dict(test_clips, pipeline=video_test_pipeline), test_images]))
 
 val_evaluator = dict(type='WARUARMetric')

@@ -18,10 +18,11 @@ frame_by_frame = [
     dict(type='SampleFrames', clip_len=1, num_clips=8, test_mode=True),
     *_base_.test_transforms
 ]
+test_pipeline = frame_by_frame
 test_data = _base_.val_dataloader.dataset.datasets
 val_dataloader = dict(dataset=dict(datasets=test_data[1:]))
 test_dataloader = dict(
-    dataset=dict(datasets=[
+    dataset=dict(pipeline=test_pipeline, datasets=[
         # the labels of the clips in the classes of the images
         dict(test_data[0], task='toy_image', ann_task='toy_video', source='toy_video',
              pipeline=frame_by_frame)

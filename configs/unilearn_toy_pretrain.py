@@ -74,6 +74,7 @@ image_test_pipeline = [
     dict(type='OpenClip'),
     dict(type='SampleFrames', clip_len=1, test_mode=True), *test_transforms
 ]
+test_pipeline = video_test_pipeline  # what MMAction2's inference does with a clip
 
 toy_video = dict(
     type='ExpressionVideoDataset',
@@ -109,6 +110,7 @@ val_dataloader = dict(
     batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
     dataset=dict(
         type='MixedMediaDataset',
+        pipeline=test_pipeline,
         datasets=[
             dict(**toy_video, ann_file='test.csv', pipeline=video_test_pipeline, test_mode=True),
             dict(**toy_image, ann_file='test.txt', pipeline=image_test_pipeline, test_mode=True)

@@ -35,6 +35,8 @@ class MixedMediaDataset(ConcatDataset):
     Args:
         datasets (Sequence): Configs or instances of ``ExpressionVideoDataset`` and
             ``ExpressionImageDataset`` with unique ``source`` names.
+        pipeline (list, optional): Transforms of the parts whose configs name none. In
+            ``test_dataloader`` it is that of a clip: there MMAction2's inferencers look for it.
         on_unreadable (str): What happens when a file cannot be read at the second attempt either:
             'raise', or 'replace' it by another sample of its source, which ``ReadFailureHook``
             reports and bounds.
@@ -49,12 +51,16 @@ class MixedMediaDataset(ConcatDataset):
 
     def __init__(self,
                  datasets: Sequence[Union[ExpressionDataset, dict]],
+                 pipeline: Optional[list] = None,
                  on_unreadable: str = 'raise',
                  lazy_init: bool = False) -> None:
         parts, missing = [], []
         for dataset in datasets:
             try:
-                parts.append(DATASETS.build(dataset) if isinstance(dataset, dict) else dataset)
+                if isinstance(dataset, dict):
+                    defaults = {} if pipeline is None else dict(pipeline=pipeline)
+                    dataset = DATASETS.build({**defaults, **dataset})
+                parts.append(dataset)
             except MissingDataError as error:
                 missing.append(str(error))
         if missing:

@@ -74,6 +74,33 @@ class PackedReader:
             raise undecodable(self.path, indices, len(self), error) from error
 
 
+class ArrayReader:
+    """Frames in memory.
+
+    Args:
+        frames (Sequence[np.ndarray]): (H, W, 3) uint8 RGB each, or one array (L, H, W, 3).
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray]) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def read(self, indices: Sequence[int]) -> List[np.ndarray]:
+        """See :class:`ClipReader`; these are copies.
+
+        Raises:
+            MediaReadError: If one is no such frame.
+        """
+        for index in indices:
+            frame = np.asarray(self.frames[index])
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+                raise MediaReadError(f'frame {index} of the clip in memory is an array of '
+                                     f'{frame.shape} {frame.dtype}, expected (H, W, 3) uint8 RGB')
+        return [np.array(self.frames[index]) for index in indices]
+
+
 def undecodable(path: str, indices: Sequence[int], num_frames: int, why) -> MediaReadError:
     """The error for frames of a clip that cannot be decoded."""
     return MediaReadError(f'{path}: frames {list(indices)} of {num_frames} cannot be decoded: '

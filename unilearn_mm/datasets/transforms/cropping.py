@@ -3,6 +3,8 @@
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from .loading import name_of
+
 
 @TRANSFORMS.register_module()
 class FixedCrop(BaseTransform):
@@ -30,7 +32,7 @@ class FixedCrop(BaseTransform):
         right, bottom = self.left + self.width, self.top + self.height
         if min(self.left, self.top) < 0 or right > width or bottom > height:
             raise ValueError(
-                f'{results.get("path")}: the box of columns {self.left}..{right - 1} and rows '
+                f'{name_of(results)}: the box of columns {self.left}..{right - 1} and rows '
                 f'{self.top}..{bottom - 1} does not lie within frames of {width} x {height}; '
                 'change FixedCrop in the pipeline')
         results['imgs'] = [frame[self.top:bottom, self.left:right] for frame in results['imgs']]

@@ -9,6 +9,8 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from .loading import name_of
+
 
 def linspace_indices(total_frames: int, clip_len: int, frame_interval: int,
                      end: int) -> np.ndarray:
@@ -113,8 +115,8 @@ class WindowFrames(BaseTransform):
 
 def _total_frames(results: dict) -> int:
     if results['total_frames'] < 1:
-        raise ValueError(f'{results.get("path", results.get("filename"))}: total_frames is '
-                         f'{results["total_frames"]}, expected at least 1')
+        raise ValueError(f'{name_of(results)}: total_frames is {results["total_frames"]}, '
+                         'expected at least 1')
     return results['total_frames']
 
 
