@@ -14,7 +14,7 @@ from mmaction.apis import (ActionRecogInferencer, MMAction2Inferencer, inference
 from mmengine.config import Config
 from mmengine.runner import Runner, save_checkpoint
 
-from unilearn_mm.datasets.readers import MediaReadError
+from unilearn_mm.media import MediaReadError
 from unilearn_mm.datasets.video_reader import VideoReader
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'unilearn_toy.py'
