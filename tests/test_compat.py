@@ -5,8 +5,11 @@ import importlib.util
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
+import types
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +109,15 @@ def test_missing_system_library_is_named(library, package):
 def test_missing_opencv_is_not_blamed_on_a_library():
     text = compat.explain_cv2_failure("No module named 'cv2'")
     assert 'apt-get' not in text and 'pip install opencv-python' in text
+
+
+def test_an_old_opencv_is_named(monkeypatch):
+    """4.10 has no IMREAD_COLOR_RGB, which the readers would find out in a worker."""
+    for version, fits in (('4.10.0', False), ('4.11.0', True), ('5.0.0-dev', True)):
+        monkeypatch.setitem(sys.modules, 'cv2', types.SimpleNamespace(__version__=version))
+        with nullcontext() if fits else pytest.raises(ImportError, match=re.escape(
+                'OpenCV 4.10.0 is installed; opencv-python>=4.11 is needed')):
+            compat.check_opencv()
 
 
 # ---------------------------------------------------------------- DRN and multimodal

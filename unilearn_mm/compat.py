@@ -30,6 +30,7 @@ _STACK = (  # import name, lowest version, first version that is too new, how to
      'uninstall it first.'),
     ('mmaction', '1.2.0', None, 'pip install mmaction2==1.2.0'),
 )
+_OPENCV = '4.11'  # brought cv2.IMREAD_COLOR_RGB
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _LIBRARY_PACKAGES = {'libSM': 'libsm6', 'libXext': 'libxext6', 'libXrender': 'libxrender1'}
 
@@ -95,16 +96,23 @@ def explain_cv2_failure(message: str) -> str:
 
 
 def check_opencv() -> None:
-    """Name the system library that OpenCV lacks.
+    """Name the system library that OpenCV lacks, or that it is too old.
 
     Symptom: ``ImportError: libGL.so.1: cannot open shared object file`` (or libgthread, libSM)
     from any import of mmcv. Cause: mmcv and mmaction2 ask for the OpenCV builds with windows,
-    whose libraries a server or container often lacks (opencv/opencv-python#208).
+    whose libraries a server or container often lacks (opencv/opencv-python#208). Several
+    distributions share the module, so pip cannot see that an old one has taken its place.
     """
     try:
-        import cv2  # noqa: F401
+        import cv2
     except ImportError as error:
         raise ImportError(explain_cv2_failure(str(error))) from error
+    from mmengine.utils import digit_version
+    if digit_version(cv2.__version__) < digit_version(_OPENCV):
+        raise ImportError(
+            f'OpenCV {cv2.__version__} is installed; opencv-python>={_OPENCV} is needed. Run: '
+            f'pip install "opencv-python>={_OPENCV}" "opencv-contrib-python>={_OPENCV}" (both '
+            'have the module cv2), or the same of their headless builds')
 
 
 def drn_is_missing(mmaction_folders: Iterable[str]) -> bool:
