@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unilearn_mm.datasets.label_spaces import (LABEL_SPACES, WHERE_TO_GET, class_names,
-                                               label_map)
+from unilearn_mm.datasets.label_spaces import LABEL_SPACES, class_names, label_map
 
 LISTS = Path(__file__).parents[2] / '..' / 'shared' / 'data' / 'annotations'
 
@@ -69,18 +68,18 @@ def test_orders_that_the_data_sets_document(task, order):
 
 
 def test_every_task_is_complete():
-    assert set(LABEL_SPACES) == set(WHERE_TO_GET)
-    for names in LABEL_SPACES.values():
-        assert len(set(names)) == len(names)
-    assert [task for task, names in LABEL_SPACES.items() if not names] == ['unlabelled']
+    for names, where in LABEL_SPACES.values():
+        assert len(set(names)) == len(names) and where
+    assert [task for task, space in LABEL_SPACES.items() if not space.classes] == ['unlabelled']
     basic = set(class_names('dfew'))
-    assert all(basic <= set(names) for names in LABEL_SPACES.values() if names), 'one vocabulary'
+    assert all(basic <= set(space.classes) for space in LABEL_SPACES.values() if space.classes), \
+        'one vocabulary'
 
 
 def test_label_map_keeps_names():
     for source in LABEL_SPACES:
         for target in LABEL_SPACES:
-            for label, mapped in enumerate(label_map(source, target)):
+            for label, mapped in enumerate(label_map(class_names(source), class_names(target))):
                 name = class_names(source)[label]
                 if mapped is None:
                     assert name not in class_names(target)
@@ -98,8 +97,8 @@ def test_the_ids_of_mma_dfer_are_a_permutation_by_name():
 
 
 def test_nothing_maps_to_or_from_unlabelled():
-    assert label_map('unlabelled', 'dfew') == ()
-    assert label_map('dfew', 'unlabelled') == (None,) * 7
+    assert label_map((), class_names('dfew')) == ()
+    assert label_map(class_names('dfew'), ()) == (None,) * 7
 
 
 def test_unknown_task_is_named():

@@ -9,7 +9,7 @@ audio file also carry ``audio``, its path.
 
 import os.path as osp
 from abc import abstractmethod
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from mmaction.datasets.base import BaseActionDataset
@@ -17,7 +17,7 @@ from mmaction.registry import DATASETS
 
 from ..media import VIDEO_SUFFIXES
 from .annotations import AUDIO, AnnotationError, AnnotationRow, class_id, read_annotations
-from .label_spaces import WHERE_TO_GET, class_names, label_map
+from .label_spaces import LABEL_SPACES, class_names, label_map, own_classes, read_classes
 from .manifests import FACE_CROPS, face_crops
 from .readers import PACKED_SUFFIX
 
@@ -53,23 +53,27 @@ class ExpressionDataset(BaseActionDataset):
 
     Args:
         ann_file (str): Annotation list; relative paths are taken from ``data_root``.
-        task (str): Task name, a key of ``label_spaces.LABEL_SPACES``. It selects the head of the
-            model and the classes of the metric. ``'unlabelled'`` is for pre-training: its samples
-            have no label.
+        task (str): Task name, a key of ``label_spaces.LABEL_SPACES`` or one with ``classes`` of
+            its own. It selects the head of the model and the classes of the metric.
+            ``'unlabelled'`` is for pre-training: its samples have no label.
         data_root (str): Folder of the data set.
         data_prefix (dict): ``dict(media=FOLDER)``, relative to ``data_root``: where the paths in
             the annotation list start.
         pipeline (list): Transforms.
         source (str, optional): Name of this part of the data, unique among the parts that are
             used together. Defaults to the task name.
-        ann_task (str, optional): Label space in which the annotation list is written, if it is
-            not that of ``task``. Labels are mapped by class name; a row whose class the task does
-            not have is an error. With the task ``'unlabelled'`` they are checked and left out.
+        classes (Sequence[str] | str, optional): Class names of a task that the package does not
+            have, in the order of their ids, or a text file of one name a line (relative paths
+            are taken from ``data_root``). The head of the model needs as many classes.
+        ann_task (str, optional): Task in whose ids the annotation list is written, if it is not
+            ``task``. Labels are mapped by class name; a row whose class the task does not have
+            is an error. With the task ``'unlabelled'`` they are checked and left out.
         test_mode (bool): Whether the data set is used for evaluation.
 
     Raises:
-        ValueError: If ``data_prefix`` has other keys, or a task with classes is to be read from
-            an unlabelled list.
+        ValueError: If ``data_prefix`` has other keys, ``classes`` are not usable, or a task with
+            classes is to be read from an unlabelled list.
+        KeyError: If the package does not know the task, and there are no ``classes``.
         MissingDataError: If the list or the media folder is missing, or clips are.
         AnnotationError: If a row cannot be parsed or its label is no class of the task.
     """
@@ -83,6 +87,7 @@ class ExpressionDataset(BaseActionDataset):
                  pipeline: list,
                  data_prefix: dict = dict(media=''),  # noqa: B006 (read only)
                  source: Optional[str] = None,
+                 classes: Union[Sequence[str], str, None] = None,
                  ann_task: Optional[str] = None,
                  test_mode: bool = False,
                  **kwargs) -> None:
@@ -92,8 +97,11 @@ class ExpressionDataset(BaseActionDataset):
         if set(data_prefix) != {'media'}:
             raise ValueError(f'{self.source}: data_prefix must be dict(media=FOLDER), found '
                              f'{dict(data_prefix)}')
-        classes = class_names(task)
-        if classes and not class_names(self.ann_task):
+        if isinstance(classes, str):
+            classes = read_classes(osp.join(data_root, classes))
+        self.classes = class_names(task) if classes is None else own_classes(task, classes)
+        self.ann_classes = self.classes if ann_task is None else class_names(ann_task)
+        if self.classes and not self.ann_classes:
             raise ValueError(f'{self.source}: the task {task!r} has classes, but '
                              f'ann_task={self.ann_task!r} has none')
         super().__init__(
@@ -102,7 +110,7 @@ class ExpressionDataset(BaseActionDataset):
             data_root=data_root,
             data_prefix=data_prefix,
             test_mode=test_mode,
-            metainfo=dict(classes=classes, label_spaces={task: classes}),
+            metainfo=dict(classes=self.classes, label_spaces={task: self.classes}),
             **kwargs)
         crops = face_crops(self.ann_file)
         self._metainfo[FACE_CROPS] = {} if crops is None else {self.source: crops}
@@ -122,7 +130,7 @@ class ExpressionDataset(BaseActionDataset):
         Raises:
             ValueError: If the task has no classes.
         """
-        if not class_names(self.task):
+        if not self.classes:
             raise ValueError(f'{self.source}: samples of the task {self.task!r} have no labels')
         return np.array([self.get_data_info(index)['label'] for index in range(len(self))],
                         dtype=np.int64)
@@ -142,10 +150,12 @@ class ExpressionDataset(BaseActionDataset):
                 ('annotation list', self.ann_file, osp.isfile(self.ann_file)),
                 ('media folder', self.data_prefix['media'], osp.isdir(self.data_prefix['media']))):
             if not there:
+                known = LABEL_SPACES.get(self.task)
+                where = known.where_to_get if known else 'run tools/data/prepare_folder.py'
                 raise MissingDataError(
                     f'{self.source}: {what} {path!r} does not exist. It is expected there for the '
-                    f'task {self.task!r}: {WHERE_TO_GET[self.task]}, or set data_root / ann_file '
-                    '/ data_prefix in the config.')
+                    f'task {self.task!r}: {where}, or set data_root / ann_file / data_prefix in '
+                    'the config.')
 
         rows = read_annotations(self.ann_file, self.media)
         label_keys = self._label_keys(rows)
@@ -178,9 +188,9 @@ class ExpressionDataset(BaseActionDataset):
 
     def _label_keys(self, rows: List[AnnotationRow]) -> Dict[str, dict]:
         """``label`` and ``num_classes`` for each label text of the list."""
-        classes = class_names(self.ann_task)
-        to_task = label_map(self.ann_task, self.task)
-        num_classes = len(class_names(self.task))
+        classes = self.ann_classes
+        to_task = label_map(classes, self.classes)
+        num_classes = len(self.classes)
         keys: Dict[str, dict] = {}
         for row in rows:
             if row.label in keys:

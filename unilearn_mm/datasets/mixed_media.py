@@ -44,8 +44,8 @@ class MixedMediaDataset(ConcatDataset):
 
     Raises:
         MissingDataError: If parts are missing on disk; one message names all of them.
-        ValueError: If two parts have the same source name, or samples of a test would be
-            replaced.
+        ValueError: If two parts have the same source name or differ in the classes of a task, or
+            samples of a test would be replaced.
         TypeError: If a part is not an expression data set.
     """
 
@@ -73,15 +73,23 @@ class MixedMediaDataset(ConcatDataset):
         if len(set(names)) != len(names):
             raise ValueError(f'source names must be unique, found {names}; set `source=` in the '
                              'data sets that share a task')
+        first_of: Dict[str, ExpressionDataset] = {}
+        for part in parts:
+            first = first_of.setdefault(part.task, part)
+            if first.classes != part.classes:
+                raise ValueError(f'the classes of task {part.task!r} differ between the sources '
+                                 f'{first.source!r} {first.classes} and {part.source!r} '
+                                 f'{part.classes}, in names or order')
         if on_unreadable not in ('raise', 'replace'):
             raise ValueError(f"on_unreadable must be 'raise' or 'replace', found {on_unreadable!r}")
         if on_unreadable == 'replace' and any(part.test_mode for part in parts):
             raise ValueError("on_unreadable='replace' is for training: a test scores every sample")
         self.on_unreadable = on_unreadable
         self.board = ReadingBoard()
-        super().__init__(parts, lazy_init=lazy_init, ignore_keys=['classes', 'label_spaces', FACE_CROPS])
+        super().__init__(parts, lazy_init=lazy_init,
+                         ignore_keys=['classes', 'label_spaces', FACE_CROPS])
         self._metainfo = dict(
-            label_spaces={part.task: part.metainfo['classes'] for part in parts})
+            label_spaces={part.task: part.classes for part in parts})
         self._metainfo[FACE_CROPS] = {source: crops for part in parts
                                       for source, crops in part.metainfo[FACE_CROPS].items()}
 
