@@ -18,7 +18,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
 
 _STACK = (  # import name, lowest version, first version that is too new, how to install it
     ('torch', '2.6', None, 'pip install torch torchvision (see pytorch.org for CUDA builds)'),
@@ -35,13 +35,18 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 _LIBRARY_PACKAGES = {'libSM': 'libsm6', 'libXext': 'libxext6', 'libXrender': 'libxrender1'}
 
 
+def package_folders(package: str) -> List[str]:
+    """Where an installed package lies, without importing it; empty if it is not installed."""
+    spec = importlib.util.find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
 def installed_version(package: str) -> Optional[str]:
     """The ``__version__`` in ``package/version.py``, read without importing the package.
 
     The name of the distribution does not tell: mmcv, mmcv-lite and forks all install ``mmcv``.
     """
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
+    for folder in package_folders(package):
         file = Path(folder, 'version.py')
         text = file.read_text(encoding='utf-8') if file.is_file() else ''
         match = re.search(r'^__version__\s*=\s*[\'"]([^\'"]+)', text, re.MULTILINE)
@@ -129,8 +134,7 @@ def stub_missing_drn() -> bool:
     stays a registered name; building it says why it cannot be built.
     """
     package = 'mmaction.models.localizers.drn'
-    spec = importlib.util.find_spec('mmaction')
-    if package in sys.modules or not drn_is_missing(spec.submodule_search_locations):
+    if package in sys.modules or not drn_is_missing(package_folders('mmaction')):
         return False
     from mmaction.registry import MODELS
 
@@ -145,19 +149,17 @@ def stub_missing_drn() -> bool:
     MODELS.register_module(module=DRN)
     parent, module = types.ModuleType(package), types.ModuleType(f'{package}.drn')
     parent.__path__ = []
-    parent.drn, module.DRN = module, DRN
+    vars(parent)['drn'], vars(module)['DRN'] = module, DRN
     sys.modules.update({package: parent, f'{package}.drn': module})
     return True
 
 
 def transformers_lacks_chunking() -> bool:
     """Whether transformers is installed without ``modeling_utils.apply_chunking_to_forward``."""
-    spec = importlib.util.find_spec('transformers')
-    if spec is None:
-        return False
-    files = [Path(folder, 'modeling_utils.py') for folder in spec.submodule_search_locations]
-    return not any(file.is_file() and 'apply_chunking_to_forward' in file.read_text('utf-8')
-                   for file in files)
+    files = [Path(folder, 'modeling_utils.py') for folder in package_folders('transformers')]
+    has_it = [file.is_file() and 'apply_chunking_to_forward' in file.read_text('utf-8')
+              for file in files]
+    return bool(files) and not any(has_it)
 
 
 def switch_off_multimodal() -> bool:
@@ -172,7 +174,8 @@ def switch_off_multimodal() -> bool:
         return False
     for package in ('mmpretrain', 'mmaction'):
         if importlib.util.find_spec(package):
-            importlib.import_module(f'{package}.utils.dependency').WITH_MULTIMODAL = False
+            vars(importlib.import_module(f'{package}.utils.dependency')).update(
+                WITH_MULTIMODAL=False)
     return True
 
 
@@ -268,7 +271,7 @@ def allow_checkpoint_types() -> bool:
 def _wrap(owner: Any, name: str, wrapper: Callable[[Callable], Callable]) -> None:
     function = getattr(owner, name)
     if not getattr(function, 'repaired_by_unilearn_mm', False):
-        replacement = functools.wraps(function)(wrapper(function))
+        replacement: Any = functools.wraps(function)(wrapper(function))
         replacement.repaired_by_unilearn_mm = True
         setattr(owner, name, replacement)
 

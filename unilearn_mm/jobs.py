@@ -9,7 +9,6 @@ to take up again. A job writes into its work directory, beside what MMEngine wri
 """
 
 import contextlib
-import hashlib
 import json
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 from mmengine.config import Config
 
 from .engine.hooks.preemption import EXIT_CODE, SIGNALS
+from .files import sha256_of
 from .recipes import data_parts, prediction_file
 from .run import first_file, stock_scripts
 from .visualization.curves import read_scalars, scalar_files
@@ -180,9 +180,9 @@ class Job:
         return dict(
             selected_by=self.selected_by,
             checkpoint=checkpoint.name,
-            checkpoint_sha256=sha256(checkpoint),
+            checkpoint_sha256=sha256_of(checkpoint),
             predictions=self.prediction_file.name,
-            predictions_sha256=sha256(self.prediction_file))
+            predictions_sha256=sha256_of(self.prediction_file))
 
     def _run(self, what: str, *args: str) -> None:
         script = str(first_file(stock_scripts(f'tools/{what}.py')))
@@ -246,15 +246,6 @@ def validation_scores(work_dir: Path) -> Dict[int, Dict[str, float]]:
             scores.setdefault(epoch, {})[name] = value
     return {epoch: found for epoch, found in sorted(scores.items())
             if any(name.endswith('/WAR') for name in found)}
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _differences(one: Any, two: Any, key: str = '') -> Iterator[str]:

@@ -49,7 +49,7 @@ def prediction_file(cfg: Config) -> str:
     metrics = cfg.get('test_evaluator') or []
     for metric in [metrics] if isinstance(metrics, dict) else metrics:
         if metric.get('prediction_file'):
-            return metric.prediction_file
+            return metric['prediction_file']
     raise ValueError(f"{cfg.filename or 'the recipe'}: no metric of the test writes predictions; "
                      "set test_evaluator=dict(type='WARUARMetric', "
                      "prediction_file='predictions.csv')")

@@ -6,13 +6,14 @@
 config, or read no config at all, need this.
 """
 import gc
-import importlib.util
 import runpy
 import sys
 from pathlib import Path
 from typing import List, Sequence, Union
 
 import torch
+
+from .compat import package_folders
 
 USAGE = """usage: python -m unilearn_mm.run SCRIPT [ARGS ...]
 
@@ -26,8 +27,7 @@ MMAction2, for instance tools/train.py or tools/analysis_tools/get_flops.py.
 
 def stock_scripts(script: str) -> List[Path]:
     """Where ``script`` may be among the scripts that are installed with MMAction2."""
-    spec = importlib.util.find_spec('mmaction')
-    return [Path(folder, '.mim', script) for folder in spec.submodule_search_locations]
+    return [Path(folder, '.mim', script) for folder in package_folders('mmaction')]
 
 
 def first_file(candidates: Sequence[Path]) -> Path:

@@ -149,12 +149,12 @@ def test_a_layer_declares_what_only_training_uses(how):
 
 @WHOLE
 @pytest.mark.parametrize('change, named', [
-    (dict(backbone=dict(num_heads=4)), r'backbone\.blocks\.0\.attn\.num_heads: checkpoint 2, model 4'),
+    (dict(backbone=dict(num_heads=4)), r'blocks\.0\.attn\.num_heads: checkpoint 2, model 4'),
     (dict(backbone=dict(moae=dict(num_experts=3, top_k=1))),
      r'blocks\.1\.moae\.router\.top_k: checkpoint 2, model 1'),
     (dict(backbone=dict(moae=dict(num_experts=3, preset='official'))),
      r'blocks\.1\.moae\.capacity_factor: checkpoint None, model 1\.0'),
-    (dict(mean=0.5), r'data_preprocessor\.mean: checkpoint \[127\.5, 127\.5, 127\.5\], model \[0\.5'),
+    (dict(mean=0.5), r'preprocessor\.mean: checkpoint \[127\.5, 127\.5, 127\.5\], model \[0\.5'),
 ])
 def test_what_shapes_cannot_tell_is_compared(how, change, named):
     checkpoint = saved(model(dfew=7))
@@ -185,7 +185,7 @@ def test_stock_models_have_settings_too():
     checkpoint = saved(slow_only())
     load_file(slow_only(), checkpoint, training=False)
     with pytest.raises(CheckpointMismatchError,
-                       match=r'backbone\.layer4\.0\..*stride: checkpoint \[1, 2, 2\], model \[1, 1, 1'):
+                       match=r'layer4\.0\..*stride: checkpoint \[1, 2, 2\], model \[1, 1, 1'):
         load_file(slow_only(spatial_strides=(1, 2, 2, 1)), checkpoint, training=False)
 
 
@@ -238,7 +238,8 @@ def test_an_image_model_takes_the_tubelets_of_the_backbone(frames):
     image = torch.randn(1, 3, 1, 8, 8)
     found = target.backbone.patch_embed.projection(image.expand(-1, -1, frames, -1, -1))
     torch.testing.assert_close(
-        found[:, :, 0], torch.nn.functional.conv2d(image[:, :, 0], state['patch_embed.proj.weight']))
+        found[:, :, 0],
+        torch.nn.functional.conv2d(image[:, :, 0], state['patch_embed.proj.weight']))
 
 
 def test_a_file_for_another_backbone_is_refused_with_its_name():

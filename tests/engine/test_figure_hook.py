@@ -48,7 +48,7 @@ def test_figures_of_a_training_and_its_test(toy_cfg, monkeypatch):
     """One of the tasks has a name that is no file name."""
     cfg = toy_cfg
     monkeypatch.setitem(LABEL_SPACES, 'toy/image', class_names('toy_image'))
-    cfg.model.cls_head.num_classes = {task: 7 for task in TASKS}
+    cfg.model.cls_head.num_classes = dict.fromkeys(TASKS, 7)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.datasets[1].update(task='toy/image', source='toy_image')
     runner = Runner.from_cfg(cfg)

@@ -30,7 +30,7 @@ def run(what, fails, toy_root, work_dir, report, **loader_options):
     """The body of a process: train, validate or test on images."""
     os.environ['TOY_DATA'] = str(toy_root)
     sys.argv = ['test']
-    sys.stderr = open(os.devnull, 'w')  # of the traceback
+    sys.stderr = open(os.devnull, 'w')  # noqa: SIM115 (of the traceback, till the end)
     cfg = Config.fromfile(ROOT / 'configs/unilearn_toy_image_only.py')
     cfg.work_dir = str(work_dir)
     cfg.train_cfg.update(max_epochs=1, val_interval=1)

@@ -274,7 +274,8 @@ def test_flipped_bits_never_break_the_reader(clip, tmp_path, seed):
 def test_frames_of_several_sizes_come_in_one(tmp_path):
     (tmp_path / 'images').mkdir()
     for place, size in enumerate((32, 32, 64, 32)):
-        cv2.imwrite(str(tmp_path / 'images' / f'{place}.png'), np.full((size, size, 3), 9, np.uint8))
+        picture = np.full((size, size, 3), 9, np.uint8)
+        cv2.imwrite(str(tmp_path / 'images' / f'{place}.png'), picture)
     frames, problems = read(tmp_path / 'images')
     assert [frame.image.shape for frame in frames] == [(32, 32, 3)] * 4
     assert problems == ['scaled to the 32 x 32 px of the first: 1 frame, from 64 x 64 px']
@@ -311,7 +312,8 @@ def spoil(name, folder, clip):
         write_clip(path, [picture()] * 2)
         data = path.read_bytes()
         at = data.index(b'mdat') + 4
-        path.write_bytes(data[:at] + bytes(data.index(b'moov') - 4 - at) + data[data.index(b'moov') - 4:])
+        moov = data.index(b'moov') - 4
+        path.write_bytes(data[:at] + bytes(moov - at) + data[moov:])
     elif name == 'play list':  # would make FFmpeg open another file
         shutil.copy(clip, folder / 'other.mp4')
         path.write_text('ffconcat version 1.0\nfile other.mp4\n')

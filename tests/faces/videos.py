@@ -20,7 +20,7 @@ def write_clip(path: Path, images: Sequence[np.ndarray], times: Optional[Sequenc
                **options: str) -> None:
     """Encode (H, W, 3) uint8 RGB images, shown at the given times (25 a second by default)."""
     times = np.arange(len(images)) / 25 if times is None else times
-    rate = round(1 / np.median(np.diff(times))) if len(times) > 1 else 25  # the last one lasts 1 / rate
+    rate = round(1 / np.median(np.diff(times))) if len(times) > 1 else 25  # of the last one
     with av.open(str(path), 'w', format=container, options=options) as out:
         stream = out.add_stream(codec, rate=rate)
         stream.height, stream.width = images[0].shape[:2]

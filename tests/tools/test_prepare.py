@@ -101,7 +101,8 @@ def damaged_clips(folder):
     return {
         'good': '', 'frames': '', 'packed': '',
         'truncated': 'cannot be opened as a video', 'empty': 'empty file (0 bytes)',
-        'declares90': 'declares 90 frames, 12 can be decoded', 'zeroed': 'frames [4] of 12 cannot be decoded',
+        'declares90': 'declares 90 frames, 12 can be decoded',
+        'zeroed': 'frames [4] of 12 cannot be decoded',
         'picture': 'an image with the suffix of a video', 'text': 'cannot be opened as a video',
         'no_frames': 'holds no image', 'sizes': 'different sizes: 32 x 32, 40 x 40',
         'cut_frame': '7.jpg: cannot be decoded as an image',

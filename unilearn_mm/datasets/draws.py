@@ -23,7 +23,7 @@ class Draw(NamedTuple):
         epoch (int): Epoch, from 0.
         view (int): How often the epoch visited the sample before.
     """
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     seed: int
     epoch: int
     view: int

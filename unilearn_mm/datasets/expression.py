@@ -200,15 +200,17 @@ class ExpressionDataset(BaseActionDataset):
                 raise AnnotationError(
                     f'{where}: label {row.label!r}, but {self.ann_task!r} has no classes; leave '
                     'the column empty, or set ann_task to the label space of the list')
-            label = class_id(row.label, classes, where) if classes else None
             if num_classes == 0:
+                if classes:
+                    class_id(row.label, classes, where)
                 keys[row.label] = dict(num_classes=0)
-            elif to_task[label] is None:
+                continue
+            label = class_id(row.label, classes, where)
+            if to_task[label] is None:
                 raise AnnotationError(
                     f'{where}: class {classes[label]!r} of {self.ann_task!r} does not exist in '
                     f'the task {self.task!r}')
-            else:
-                keys[row.label] = dict(label=to_task[label], num_classes=num_classes)
+            keys[row.label] = dict(label=to_task[label], num_classes=num_classes)
         return keys
 
 

@@ -86,8 +86,8 @@ class MixedMediaDataset(ConcatDataset):
             raise ValueError("on_unreadable='replace' is for training: a test scores every sample")
         self.on_unreadable = on_unreadable
         self.board = ReadingBoard()
-        super().__init__(parts, lazy_init=lazy_init,
-                         ignore_keys=['classes', 'label_spaces', FACE_CROPS])
+        super().__init__(
+            parts, lazy_init=lazy_init, ignore_keys=['classes', 'label_spaces', FACE_CROPS])
         self._metainfo = dict(
             label_spaces={part.task: part.classes for part in parts})
         self._metainfo[FACE_CROPS] = {source: crops for part in parts
@@ -131,7 +131,7 @@ class MixedMediaDataset(ConcatDataset):
         if packed is not None:
             return packed
         start, end = next(span for span in self.source_ranges.values() if span[1] > draw.index)
-        others = np.random.default_rng(draw).choice(
+        others = np.random.default_rng(list(draw)).choice(
             end - start, min(1 + MAX_REPLACEMENTS, end - start), replace=False) + start
         for index in others[others != draw.index].tolist():
             packed = self._read(index, draw, failures)

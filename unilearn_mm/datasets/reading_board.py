@@ -14,7 +14,7 @@ from torch.utils.data import get_worker_info
 SLOTS = 256  # workers of a loader
 SLOT_BYTES = 1024
 
-_boards = weakref.WeakSet()
+_boards: 'weakref.WeakSet[ReadingBoard]' = weakref.WeakSet()
 
 
 class ReadingBoard:

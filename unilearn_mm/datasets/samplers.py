@@ -176,16 +176,17 @@ class MixedMediaBatchSampler(Sampler):
             drawn = rng.choice(length, needed, p=self.weights[source])
         else:
             per_pass = length // global_batch * global_batch
-            passes = -(-needed // max(per_pass, 1))
-            drawn = np.concatenate(
-                [rng.permutation(length)[:per_pass] for _ in range(passes)] or [[]])[:needed]
+            passes = [rng.permutation(length)[:per_pass]
+                      for _ in range(-(-needed // max(per_pass, 1)))]
+            drawn = np.concatenate([np.empty(0, np.int64), *passes])[:needed]
         drawn = drawn.astype(np.int64)
         return start + drawn, pd.Series(drawn).groupby(drawn).cumcount().to_numpy()
 
     def _evaluation_batches(self) -> Iterator[List[Draw]]:
         names = list(self.ranges)
         ends = [end for _, end in self.ranges.values()]
-        batch, batch_source = [], None
+        batch: List[Draw] = []
+        batch_source = None
         for index in self.sampler:
             source = names[int(np.searchsorted(ends, index, side='right'))]
             if batch and (source != batch_source or len(batch) == self.batch_sizes[source]):

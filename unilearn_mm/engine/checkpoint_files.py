@@ -232,7 +232,8 @@ def _reason(text: str) -> str:
 
 def _globals_in(path: Path) -> List[str]:
     """What a pickle imports, without loading it; as far as it can be read."""
-    names, strings = [], []
+    names: List[str] = []
+    strings: List[str] = []
     with suppress(Exception):
         content = path.read_bytes()
         if zipfile.is_zipfile(path):
@@ -241,7 +242,7 @@ def _globals_in(path: Path) -> List[str]:
                                             if name.endswith('data.pkl')))
         for opcode, argument, _ in pickletools.genops(content):
             if opcode.name in ('GLOBAL', 'INST'):
-                names.append(argument.replace(' ', '.'))
+                names.append(str(argument).replace(' ', '.'))
             elif opcode.name == 'STACK_GLOBAL':
                 names.append('.'.join(strings[-2:]))
             elif isinstance(argument, str):

@@ -1,6 +1,7 @@
 """The random numbers of a process: Python's, NumPy's, torch's, and those of its GPU."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ def random_state() -> dict:
 
     Of several GPUs only the current one counts: a process has one.
     """
-    name, words, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, words, *rest = state
     return dict(
         python=random.getstate(),
         numpy=(name, words.tolist(), *rest),

@@ -1,6 +1,6 @@
 """A train loop that can begin where a checkpoint was written."""
 
-from typing import Iterator
+from typing import Iterator, Optional
 
 import torch
 from mmaction.registry import LOOPS
@@ -36,7 +36,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         super().__init__(*args, **kwargs)
         self.epoch_step = 0
         self.validation_due = False
-        self.training_random_state = None
+        self.training_random_state: Optional[dict] = None
 
     def run(self) -> torch.nn.Module:
         """Train, from the begin or from where the attributes say."""
@@ -78,7 +78,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._decide_current_val_interval()
         if (self.runner.val_loop is not None and self._epoch >= self.val_begin
                 and (self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs)):
-            self.training_random_state = random_state()
+            state = self.training_random_state = random_state()
             self.runner.val_loop.run()
-            set_random_state(self.training_random_state)
+            set_random_state(state)
             self.training_random_state = None

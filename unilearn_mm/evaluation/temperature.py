@@ -10,7 +10,6 @@ with several views each view's logits are divided by T before its softmax, and t
 views is taken as before; as a mean of probabilities is less confident than its parts, such a test
 can come out less confident than it is right.
 """
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -20,6 +19,8 @@ from typing import Dict, Union
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+
+from ..files import sha256_of
 
 BOUNDS = (0.05, 20.)
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # of a softmax in single precision
@@ -99,9 +100,9 @@ def write_temperatures(fits: Dict[str, TemperatureFit], checkpoint: Union[str, P
     content = dict(
         tasks={task: asdict(fit) for task, fit in fits.items()},
         predictions=str(predictions),
-        predictions_sha256=sha256(predictions),
+        predictions_sha256=sha256_of(Path(predictions)),
         checkpoint=Path(checkpoint).name,
-        checkpoint_sha256=sha256(checkpoint))
+        checkpoint_sha256=sha256_of(Path(checkpoint)))
     path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
     return path
 
@@ -135,13 +136,8 @@ def read_temperatures(checkpoint: Union[str, PathLike]) -> Dict[str, float]:
         if not 0 < temperature < np.inf:
             raise TemperatureFileError(f'{path}: the temperature of {task!r} is {temperature}, '
                                        'expected a positive number; fit it anew')
-    if fitted_for != sha256(checkpoint):
+    if fitted_for != sha256_of(Path(checkpoint)):
         raise TemperatureFileError(
             f'{path} was fitted for another content of {checkpoint}, which has been written since '
             '(its SHA-256 differs); fit it anew')
     return found
-
-
-def sha256(path: Union[str, PathLike]) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(np.memmap(path, dtype=np.uint8, mode='r')).hexdigest()

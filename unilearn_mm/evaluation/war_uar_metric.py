@@ -105,7 +105,7 @@ class WARUARMetric(BaseMetric):
         self.groups = tuple(groups)
         self.bootstrap = bootstrap
         self.named: Dict[str, Tuple[str, ...]] = {}  # task -> class names, where samples tell them
-        self.label_spaces: Optional[Dict[str, Sequence[str]]] = None
+        self.label_spaces: Dict[str, Sequence[str]] = {}
         self.table: Optional[pd.DataFrame] = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -144,7 +144,8 @@ class WARUARMetric(BaseMetric):
         # One item per process: collect_results cuts the list of items to the given size.
         parts = collect_results([(self.results, self.named)], get_world_size(),
                                 self.collect_device)
-        self.results, self.named = [], {}
+        self.results: List[SampleResult] = []
+        self.named = {}
         scores, failure = None, None
         if is_main_process():
             # The other processes wait for a broadcast: they must hear of an error too.
@@ -155,14 +156,15 @@ class WARUARMetric(BaseMetric):
                 scores = self.compute_metrics(results)
             except Exception as error:  # noqa: BLE001 (raised below, on every rank)
                 failure = error
-        outcome = [scores, None if failure is None else f'{type(failure).__name__}: {failure}']
+        outcome: List[Any] = [
+            scores, None if failure is None else f'{type(failure).__name__}: {failure}']
         broadcast_object_list(outcome)
-        scores, message = outcome
         if failure is not None:
             raise failure
+        scores_of_main, message = outcome
         if message is not None:
             raise RuntimeError(f'WARUARMetric failed on the main process: {message}')
-        return scores
+        return scores_of_main
 
     def compute_metrics(self, results: List[SampleResult]) -> Dict[str, float]:
         """Score, log and, if asked for, write the results.

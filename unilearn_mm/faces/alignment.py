@@ -85,8 +85,8 @@ class CropRecord:
         """
         keys = {field.name for field in dataclasses.fields(cls)}
         if set(values) != keys:
-            raise ValueError(f'crop record: unknown keys {sorted(set(values) - keys)}, missing keys '
-                             f'{sorted(keys - set(values))}')
+            raise ValueError(f'crop record: unknown keys {sorted(set(values) - keys)}, missing '
+                             f'keys {sorted(keys - set(values))}')
         return cls(**{**values, 'template': tuple(tuple(point) for point in values['template'])})
 
 

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import Tuple, Union
 
 import cv2
 import numpy as np
@@ -51,7 +51,7 @@ class PackedWriter:
 
     def __init__(self, path: Path) -> None:
         self.file = path.open('xb')
-        self.shape: Optional[Tuple[int, ...]] = None
+        self.shape: Tuple[int, ...] = ()
         self.num_frames = self.num_bytes = 0
 
     def add(self, crop: np.ndarray) -> None:
@@ -60,7 +60,7 @@ class PackedWriter:
         Raises:
             OSError: If the disk refuses.
         """
-        if self.shape is None:
+        if not self.shape:
             self.shape = crop.shape
             self.file.write(self._header())
         self.file.write(crop.tobytes())
@@ -70,7 +70,7 @@ class PackedWriter:
         """Write the number of frames into the header, and end the clip; once is enough."""
         if self.file.closed:
             return
-        if self.shape is not None:
+        if self.shape:
             self.file.seek(0)
             self.file.write(self._header())
             self.num_bytes = self.file.seek(0, io.SEEK_END)

@@ -149,7 +149,7 @@ class _Step:
 class _Point(NamedTuple):
     """A frame of a track: ``shape`` (14,) is the box, then the points."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     time: float
     shape: np.ndarray
     score: float
@@ -162,7 +162,7 @@ class _Course:
 
     points: List[_Point]
     first: _Point
-    number: Optional[int] = None
+    number: int = -1  # while it is not shown
     frames: int = 0
     detected: int = 0
     area: float = 0.0
@@ -272,7 +272,8 @@ class FaceStream:
             return
         starts, known, new = {}, [], []
         for identity, points in step.coarse.items():
-            if identity in before:  # turned and sized as it was, moved as the search says
+            # turned and sized as it was, moved as the search says
+            if last is not None and identity in before:
                 moved = points.mean(0) - last.coarse[identity].mean(0)
                 starts[identity] = before[identity].points + moved
                 known.append(identity)
@@ -318,7 +319,7 @@ class FaceStream:
         for identity, course in list(self._courses.items()):
             if course.first.index > step.index:
                 continue
-            if course.number is None:
+            if course.number < 0:
                 lasts = course.points[-1].time - course.first.time
                 needed = self.tracking.min_length if shortest is None else shortest
                 if lasts < needed - ROUNDING:

@@ -145,7 +145,7 @@ class CenterFace:
 
     def detect(self, images: Sequence[np.ndarray], threshold: float) -> List[Detections]:
         """See :class:`FaceDetector`. Images of the same size go through the network together."""
-        found: List[Optional[Detections]] = [None] * len(images)
+        found: Dict[int, Detections] = {}
         for indices in _same_size(images):
             height, width = images[indices[0]].shape[:2]
             # zeros are added below and on the right, where they move no coordinate
@@ -157,7 +157,7 @@ class CenterFace:
             for place, index in enumerate(indices):
                 found[index] = _decode({name: of_all[place] for name, of_all in maps.items()},
                                        threshold)
-        return found
+        return [found[index] for index in range(len(images))]
 
     def _check(self) -> None:
         maps = self._forward(np.zeros((1, 3, STRIDE, STRIDE), np.float32))
@@ -250,8 +250,8 @@ def _decode(maps: Dict[str, np.ndarray], threshold: float) -> Detections:
     points = points * sizes[:, None] + corners[:, None]
     # y, x -> x, y; the network counts from the corner of the first pixel, we from its centre
     corners, sizes, points = corners[:, ::-1] - 0.5, sizes[:, ::-1], points[..., ::-1] - 0.5
-    best = np.array(cv2.dnn.NMSBoxes(np.hstack([corners, sizes]).astype(float), scores.astype(float),
-                                     threshold, MAX_OVERLAP), int).reshape(-1)
+    best = np.array(cv2.dnn.NMSBoxes(np.hstack([corners, sizes]).astype(float),
+                                     scores.astype(float), threshold, MAX_OVERLAP), int).reshape(-1)
     boxes = np.hstack([corners, corners + sizes])
     votes = scores * (box_overlaps(boxes[best], boxes) >= VOTING_OVERLAP)
     votes /= votes.sum(1, keepdims=True)

@@ -7,14 +7,15 @@ is told in :attr:`FrameStream.problems`.
 
 import os
 from collections import deque
-from typing import Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import (Any, Callable, Deque, Dict, Generator, Iterator, List, NamedTuple, Optional,
+                    Tuple, Union)
 
 import av
 import cv2
 import numpy as np
 
 from ..media import IMAGE_SUFFIXES, MediaReadError, first_line, list_frames
-from .sources import (IMAGES_PER_SECOND, CameraSource, ImagesSource, Picture, Source, VideoSource)
+from .sources import IMAGES_PER_SECOND, CameraSource, ImagesSource, Source, VideoSource
 
 MAX_GAP = 60.0  # s between two frames; more is a fault of the timestamps (a counter wrapped)
 
@@ -30,7 +31,15 @@ class Frame(NamedTuple):
 
     image: np.ndarray
     time: float
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
+
+
+class TimedPicture(NamedTuple):
+    """A picture at its place in time, seconds from the first one."""
+
+    time: float
+    duration: float
+    convert: Callable[[], np.ndarray]
 
 
 def open_frames(source: Union[str, os.PathLike, int],
@@ -123,9 +132,10 @@ class FrameStream:
         count, first = self._faults.get(kind, (0, first))
         self._faults[kind] = (count + 1, first)
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         shown = _every(self._timed()) if self._rate is None else _at_rate(self._timed(), self._rate)
-        image, image_index = None, -1
+        image: Any = None
+        image_index = -1
         for picture, moment, index in shown:
             if index != image_index:
                 try:
@@ -144,9 +154,10 @@ class FrameStream:
             why = '; '.join(self.problems) or 'it holds none'
             raise MediaReadError(f'{self.name}: no frame can be decoded: {why}')
 
-    def _timed(self) -> Iterator[Picture]:
+    def _timed(self) -> Iterator[TimedPicture]:
         """The pictures with times that start at 0 and rise."""
-        begin = last = None
+        begin: Optional[float] = None
+        last: Optional[float] = None
         usual = self._source.interval  # time from one frame to the next
         for picture in self._source.pictures():
             self.num_decoded += 1
@@ -159,7 +170,8 @@ class FrameStream:
                 moment = last + usual
                 if told is not None and begin is None:
                     begin = told - moment
-                elif told is not None and last < told - begin <= last + MAX_GAP:
+                elif (told is not None and begin is not None
+                      and last < told - begin <= last + MAX_GAP):
                     moment = told - begin
                 elif told is not None:
                     self._note('timestamps that run back, stand still or leap by more than '
@@ -167,20 +179,21 @@ class FrameStream:
                     begin = told - moment
                 usual = moment - last
             last = moment
-            yield picture._replace(time=moment, duration=min(picture.duration or usual, MAX_GAP))
+            yield TimedPicture(moment, min(picture.duration or usual, MAX_GAP), picture.convert)
 
 
-def _every(pictures: Iterator[Picture]) -> Iterator[Tuple[Picture, float, int]]:
+def _every(pictures: Iterator[TimedPicture]) -> Iterator[Tuple[TimedPicture, float, int]]:
     for index, picture in enumerate(pictures):
         yield picture, picture.time, index
 
 
-def _at_rate(pictures: Iterator[Picture], rate: float) -> Iterator[Tuple[Picture, float, int]]:
+def _at_rate(pictures: Iterator[TimedPicture],
+             rate: float) -> Iterator[Tuple[TimedPicture, float, int]]:
     """A picture for each time ``k / rate``; see :func:`open_frames`."""
     half = 0.5 / rate
     point = 0
     last = None
-    chosen: Deque[Tuple[Picture, float, int]] = deque()
+    chosen: Deque[Tuple[TimedPicture, float, int]] = deque()
     for index, picture in enumerate(pictures):
         if last is not None:
             while point / rate <= max((last.time + picture.time) / 2, picture.time - half):

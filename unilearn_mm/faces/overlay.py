@@ -39,11 +39,10 @@ class OverlayWriter:
         image = draw_faces(step)
         # the codec takes even sides only
         image = np.ascontiguousarray(image[:len(image) // 2 * 2, :image.shape[1] // 2 * 2])
-        if self.container is None:
-            self._open(*image.shape[:2])
+        container = self.container or self._open(*image.shape[:2])
         frame = av.VideoFrame.from_ndarray(image)
         frame.pts, frame.time_base = round(step.frame.time * TICKS), Fraction(1, TICKS)
-        self.container.mux(self.stream.encode(frame))
+        container.mux(self.stream.encode(frame))
 
     def close(self) -> None:
         """End the video."""
@@ -51,13 +50,14 @@ class OverlayWriter:
             self.container.mux(self.stream.encode())
             self.container.close()
 
-    def _open(self, height: int, width: int) -> None:
-        self.container = av.open(str(self.path), 'w', format='mp4')
-        self.stream = self.container.add_stream('libx264', options=dict(preset='veryfast'))
+    def _open(self, height: int, width: int) -> av.container.OutputContainer:
+        self.container = container = av.open(str(self.path), 'w', format='mp4')
+        self.stream = container.add_stream('libx264', options=dict(preset='veryfast'))
         self.stream.height, self.stream.width = height, width
         self.stream.pix_fmt = 'yuv420p'
         self.stream.time_base = self.stream.codec_context.time_base = Fraction(1, TICKS)
         self.stream.codec_context.thread_count = 1  # the same bytes every time
+        return container
 
 
 def draw_faces(step: FrameFaces) -> np.ndarray:

@@ -140,11 +140,11 @@ class FaceSearch:
             regions = [cut_out(image, matrix, REGION) for matrix in matrices]
             seen = self.detector.detect(regions, self.weak_threshold) if regions else []
             for matrix, found, (index, start) in zip(matrices, seen, list(points.items())):
-                faces[index] = _nearest(found, matrix)
-                if faces[index] is None or _moved(faces[index].points, start) < STILL:
+                face = faces[index] = _nearest(found, matrix)
+                if face is None or _moved(face.points, start) < STILL:
                     del points[index]
                 else:
-                    points[index] = faces[index].points
+                    points[index] = face.points
         return faces
 
     def still(self, image: np.ndarray) -> List[FaceLook]:
@@ -155,7 +155,7 @@ class FaceSearch:
         """
         found = self.find(image)
         found = found.take(found.scores >= self.settings.threshold)
-        looks = [look for look in self.measure(image, found.points, LOOKS)
+        looks = [look for look in self.measure(image, list(found.points), LOOKS)
                  if look is not None and look.score >= self.settings.threshold]
         return sorted(looks, key=lambda look: -float(np.prod(look.box[2:] - look.box[:2])))
 

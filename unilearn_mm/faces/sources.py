@@ -5,7 +5,9 @@ A source gives its good frames in order and remembers what was wrong with the ot
 
 import time
 from collections import Counter
-from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Tuple
+from fractions import Fraction
+from functools import partial
+from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Tuple, Union
 
 import av
 import cv2
@@ -42,8 +44,11 @@ class Picture(NamedTuple):
 class Source(Protocol):
     """What can be opened; ``interval`` is the usual time between two frames, in seconds."""
 
-    duration: Optional[float]
     interval: float
+
+    @property
+    def duration(self) -> Optional[float]:
+        """What it claims to last, in seconds."""
 
     def pictures(self) -> Iterator[Picture]:
         """The good frames of the source, in order."""
@@ -122,7 +127,7 @@ class VideoSource:
                 if moment is not None:
                     self.begin = moment if self.begin is None else self.begin
                     self.end = moment + duration
-                yield Picture(moment, max(duration, 0.0), lambda frame=frame: self._convert(frame))
+                yield Picture(moment, max(duration, 0.0), partial(self._convert, frame))
 
     def problems(self, num_good: int) -> List[str]:
         """See :class:`Source`."""
@@ -172,12 +177,12 @@ def _video_stream(container: av.container.InputContainer, name: str) -> av.Video
     return stream
 
 
-def _square_pixels(width: int, height: int, aspect: object) -> Tuple[int, int]:
+def _square_pixels(width: int, height: int, aspect: Optional[Fraction]) -> Tuple[int, int]:
     """Size in square pixels of a frame whose pixels are ``aspect`` times as wide as high."""
-    aspect = float(aspect or 1)
-    if not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+    ratio = float(aspect or 1)
+    if not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:
         return width, height
-    return max(1, round(width * aspect)), height
+    return max(1, round(width * ratio)), height
 
 
 def _reason(error: OSError) -> str:
@@ -185,7 +190,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or first_line(error)
 
 
-def _seconds(count: Optional[int], unit: object) -> Optional[float]:
+def _seconds(count: Optional[int], unit: Union[Fraction, float, None]) -> Optional[float]:
     return float(count * unit) if count and unit and count > 0 else None
 
 
@@ -200,8 +205,7 @@ class ImagesSource:
     def pictures(self) -> Iterator[Picture]:
         """See :class:`Source`."""
         for place, path in enumerate(self.paths):
-            yield Picture(place * self.interval, self.interval,
-                           lambda path=path: _read_bounded(path))
+            yield Picture(place * self.interval, self.interval, partial(_read_bounded, path))
 
     def problems(self, num_good: int) -> List[str]:
         """See :class:`Source`."""
@@ -245,8 +249,7 @@ class CameraSource:
             if not there:
                 self.stopped = True
                 return
-            yield Picture(time.monotonic(), 0.0,
-                           lambda image=image: cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            yield Picture(time.monotonic(), 0.0, partial(cv2.cvtColor, image, cv2.COLOR_BGR2RGB))
 
     def problems(self, num_good: int) -> List[str]:
         """See :class:`Source`."""

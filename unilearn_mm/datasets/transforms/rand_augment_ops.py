@@ -9,7 +9,6 @@ pixels, where PIL truncates a sum that is almost a whole number; :func:`rotate` 
 differences.
 """
 
-from typing import Sequence
 
 import cv2
 import numpy as np
@@ -101,7 +100,8 @@ def shear_x(clip: np.ndarray, factor: float, interpolation: str) -> np.ndarray:
 def translate_x(clip: np.ndarray, share: float, interpolation: str) -> np.ndarray:
     """Pixel (x, y) from (x + share * W, y)."""
     width = clip.shape[2]
-    return _shift_lines(_flat(clip)[None], [share * width], interpolation).reshape(clip.shape)
+    shifts = np.array([share * width])
+    return _shift_lines(_flat(clip)[None], shifts, interpolation).reshape(clip.shape)
 
 
 def shear_y(clip: np.ndarray, factor: float, interpolation: str) -> np.ndarray:
@@ -117,7 +117,7 @@ def translate_y(clip: np.ndarray, share: float, interpolation: str) -> np.ndarra
     """Pixel (x, y) from (x, y + share * H)."""
     height, width = clip.shape[1:3]
     columns = cv2.transpose(_flat(clip)).reshape(1, -1, height, 3)
-    shifted = _shift_lines(columns, [share * height], interpolation)
+    shifted = _shift_lines(columns, np.array([share * height]), interpolation)
     return cv2.transpose(shifted.reshape(width, -1, 3)).reshape(clip.shape)
 
 
@@ -181,12 +181,12 @@ def _look_up(clip: np.ndarray, tables: np.ndarray) -> np.ndarray:
     return np.stack([cv2.LUT(frame, table[:, None]) for frame, table in zip(clip, tables)])
 
 
-def _shift_lines(lines: np.ndarray, shifts: Sequence[float], interpolation: str) -> np.ndarray:
+def _shift_lines(lines: np.ndarray, shifts: np.ndarray, interpolation: str) -> np.ndarray:
     """Move the pixels of lines by fractions of a pixel, as ``Image.transform`` does.
 
     Args:
         lines (np.ndarray): (L, N, S, 3) uint8: L groups of N lines of S pixels.
-        shifts (Sequence[float]): L shifts s: pixel i of the result is the source at i + s.
+        shifts (np.ndarray): (L,), shifts s: pixel i of the result is the source at i + s.
         interpolation (str): 'bilinear' or 'bicubic'.
 
     Returns:

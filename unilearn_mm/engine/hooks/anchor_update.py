@@ -5,6 +5,7 @@ from typing import Optional
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import is_model_wrapper
 
 from unilearn_mm.models.heads.emotion_anchor_head import EmotionAnchorHead
@@ -29,7 +30,7 @@ class AnchorUpdateHook(Hook):
             raise TypeError(f'AnchorUpdateHook fills the anchors of an EmotionAnchorHead with '
                             f'sdl=dict(...), found {type(head).__name__} without them')
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None,
+    def after_train_iter(self, runner, batch_idx: int, data_batch: DATA_BATCH = None,
                          outputs: Optional[dict] = None) -> None:
         """Update the anchors, if this epoch does and the batch is of their task."""
         model = _module(runner)

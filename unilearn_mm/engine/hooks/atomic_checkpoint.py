@@ -2,7 +2,8 @@
 
 import os.path as osp
 from collections import deque
-from typing import Dict, Optional
+from pathlib import Path
+from typing import Dict, Optional, Union
 
 from mmaction.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -26,7 +27,7 @@ class LateRemovals(AtomicBackend):
         self.folder = osp.abspath(folder)
         self.superseded: Dict[str, float] = {}
 
-    def remove(self, filepath: str) -> None:
+    def remove(self, filepath: Union[str, Path]) -> None:
         """Note a file; one of another folder, which a copied run or a checkpoint names, stays."""
         if osp.isfile(filepath) and osp.dirname(osp.abspath(filepath)) == self.folder:
             self.superseded[str(filepath)] = osp.getmtime(filepath)
@@ -99,10 +100,10 @@ class AtomicCheckpointHook(CheckpointHook):
             return path and osp.join(self.out_dir, osp.basename(path))
 
         if hasattr(self, 'best_ckpt_path'):
-            self.best_ckpt_path = own(self.best_ckpt_path)
+            self.best_ckpt_path: Optional[str] = own(self.best_ckpt_path)
         if hasattr(self, 'best_ckpt_path_dict'):
-            self.best_ckpt_path_dict = {name: own(path)
-                                        for name, path in self.best_ckpt_path_dict.items()}
+            self.best_ckpt_path_dict: Dict[str, Optional[str]] = {
+                name: own(path) for name, path in self.best_ckpt_path_dict.items()}
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0:

@@ -1,13 +1,14 @@
 """No optimizer step on a loss or a gradient that is not finite."""
 
 import os.path as osp
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 import pandas as pd
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import all_gather_object, all_reduce, get_rank, is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.optim import OptimWrapper
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
@@ -49,6 +50,12 @@ class FiniteGuardHook(Hook):
     # after RuntimeInfoHook (VERY_HIGH) has read the losses, before anything is saved
     priority = 'HIGH'
 
+    # of the running step: tensors, once they are known
+    loss: Any
+    norm: Any
+    bad: Any
+    samples: list
+
     def __init__(self, max_consecutive: int = 3) -> None:
         self.max_consecutive = max_consecutive
         self.consecutive = 0
@@ -74,7 +81,7 @@ class FiniteGuardHook(Hook):
         """Leave the optimizer as it was."""
         del runner.optim_wrapper.backward, runner.optim_wrapper.step
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
         """Remember the batch for the report."""
         if not self.samples:
             self.saved_buffers = [buffer.clone() for buffer in self.buffers]
@@ -83,7 +90,7 @@ class FiniteGuardHook(Hook):
     def after_train_iter(self,
                          runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
+                         data_batch: DATA_BATCH = None,
                          outputs: Optional[dict] = None) -> None:
         """Report a bad step, and end the run if there were too many in a row."""
         if self.bad is None:  # the gradients are still being accumulated

@@ -5,13 +5,14 @@ import os
 import os.path as osp
 import signal
 from multiprocessing.util import Finalize
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import torch
 import torch.distributed as dist
 from mmaction.registry import HOOKS
 from mmengine.dist import barrier, get_comm_device, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import BaseLoop
 
 from ...files import write_atomically
@@ -40,9 +41,9 @@ class PreemptionHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self.received = None
+        self.received: Optional[str] = None
         self.exchange = None
-        self.previous = {}  # signal -> handler, while this hook listens
+        self.previous: Dict[int, Any] = {}  # signal -> handler, while this hook listens
 
     def before_run(self, runner) -> None:
         """Listen no more, and leave no worker behind, however the training ends."""
@@ -88,20 +89,20 @@ class PreemptionHook(Hook):
         if self.previous:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_train_iter(self, runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
         """The workers have started; what arrived meanwhile is handled now."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     before_val_epoch = before_train_epoch
 
-    def before_val_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None) -> None:
+    def before_val_iter(self, runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
         """As in training."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def after_train_iter(self,
                          runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
+                         data_batch: DATA_BATCH = None,
                          outputs: Optional[dict] = None) -> None:
         """Save and exit if a signal has come to any rank.
 

@@ -8,6 +8,7 @@ import pandas as pd
 from mmaction.registry import HOOKS
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 
 
 class TooManyUnreadableError(RuntimeError):
@@ -34,7 +35,7 @@ class ReadFailureHook(Hook):
 
     def __init__(self, max_share: float = 0.01) -> None:
         self.max_share = max_share
-        self.failures = Counter()  # of the whole run: (path, reason, outcome)
+        self.failures: Counter = Counter()  # of the whole run: (path, reason, outcome)
 
     def before_train_epoch(self, runner) -> None:
         """Count the samples of the epoch anew."""
@@ -44,7 +45,7 @@ class ReadFailureHook(Hook):
     def after_train_iter(self,
                          runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
+                         data_batch: DATA_BATCH = None,
                          outputs: Optional[dict] = None) -> None:
         """Count the failures of a batch."""
         self.steps += 1
@@ -65,7 +66,7 @@ class ReadFailureHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Write the report of all ranks."""
         ranks = all_gather_object((self.failures, self.replaced, self.reported))
-        failures = sum((rank[0] for rank in ranks), Counter())
+        failures: Counter = sum((rank[0] for rank in ranks), Counter())
         replaced = sum(rank[1] for rank in ranks)
         if sum(failures.values()) > sum(rank[2] for rank in ranks) and is_main_process():
             report = self._write(runner, failures)

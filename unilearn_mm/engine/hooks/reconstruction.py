@@ -1,11 +1,12 @@
 """Pictures of what a pre-training model makes of masked data."""
 
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Set
 
 import numpy as np
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import is_model_wrapper
 
 from unilearn_mm.visualization.file_names import file_stem
@@ -27,12 +28,12 @@ class ReconstructionHook(Hook):
 
     def before_val_epoch(self, runner) -> None:
         """Start with no source."""
-        self.shown = set()
+        self.shown: Set[str] = set()
 
     def after_val_iter(self,
                        runner,
                        batch_idx: int,
-                       data_batch: Optional[dict] = None,
+                       data_batch: DATA_BATCH = None,
                        outputs: Optional[Sequence] = None) -> None:
         """Draw the first batch of each source."""
         source = data_batch['data_samples'][0].source

@@ -1,12 +1,13 @@
 """What the experts do during training, per source, and balance without a loss."""
 
 from collections import defaultdict
-from typing import Optional
+from typing import Dict, Optional
 
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import is_model_wrapper
 
 from unilearn_mm.models.layers.routing import NoisyTopKRouter
@@ -36,12 +37,12 @@ class RoutingHook(Hook):
 
     def __init__(self, interval: int = 20) -> None:
         self.interval = interval
-        self.sums = defaultdict(lambda: [0., 0., 0])
+        self.sums: Dict[str, list] = defaultdict(lambda: [0., 0., 0])
 
     def after_train_iter(self,
                          runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
+                         data_batch: DATA_BATCH = None,
                          outputs: Optional[dict] = None) -> None:
         """Add up the batch's routing; log and move biases when it is time."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -2,7 +2,7 @@
 
 import inspect
 from contextlib import contextmanager
-from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +105,7 @@ class VisionTransformerMoAE(VisionTransformer):
         if num_frames % tubelet_size:
             raise ValueError(f'num_frames must be a multiple of tubelet_size, found {num_frames} '
                              f'and {tubelet_size}')
-        sizes = dict(embed_dims=embed_dims, depth=depth, num_heads=num_heads)
+        sizes: Dict[str, Any] = dict(embed_dims=embed_dims, depth=depth, num_heads=num_heads)
         if arch is None and all(size is None for size in sizes.values()):
             arch = 'base'
         if arch is not None:
@@ -118,7 +118,7 @@ class VisionTransformerMoAE(VisionTransformer):
         elif any(size is None for size in sizes.values()):
             raise ValueError('give all of embed_dims, depth and num_heads, or only an arch '
                              f'({", ".join(ARCHS)}); found {sizes}')
-        embed_dims, depth, num_heads = sizes['embed_dims'], sizes['depth'], sizes['num_heads']
+        embed_dims, depth, num_heads = (sizes[key] for key in ('embed_dims', 'depth', 'num_heads'))
         super().__init__(
             img_size=img_size,
             patch_size=patch_size,
@@ -160,7 +160,7 @@ class VisionTransformerMoAE(VisionTransformer):
         Raises:
             CheckpointMismatchError: If the checkpoint does not fit.
         """
-        pretrained = self.init_cfg
+        pretrained: Any = self.init_cfg  # type: ignore[has-type]  # of BaseModule
         if not isinstance(pretrained, dict) or pretrained.get('type') != 'Pretrained':
             super().init_weights()
             return

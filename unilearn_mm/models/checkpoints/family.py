@@ -151,8 +151,8 @@ def rename(state: State, table: Table, lost: Iterable[str] = ()) -> Tuple[State,
     """
     lost = tuple(lost)
     dropped = [key for key in state if any(re.fullmatch(pattern, key) for pattern in lost)]
-    names = {key: renamed(key, table) for key in state if key not in dropped}
-    unknown = [key for key, name in names.items() if name is None]
+    names = {key: renamed(key, table) or '' for key in state if key not in dropped}
+    unknown = [key for key, name in names.items() if not name]
     if unknown:
         raise FamilyError(f'{len(unknown)} keys have no name on the other side: {shown(unknown)}')
     return {name: state[key] for key, name in names.items()}, dropped

@@ -171,7 +171,8 @@ def compare(checkpoint: dict, model: nn.Module, name: str, with_buffers: bool) -
         nor a stranger: a buffer or layer of its own that only training uses.
     """
     def is_optional(key: str) -> bool:
-        return (key not in parameters and COMPUTED.fullmatch(key)) or _declared_optional(key, model)
+        computed = key not in parameters and COMPUTED.fullmatch(key) is not None
+        return computed or _declared_optional(key, model)
 
     source = unwrap(checkpoint)
     state, parameters = model.state_dict(), dict(model.named_parameters())

@@ -4,6 +4,7 @@ A ViT with 6 heads loads the weights of one with 12 heads without a complaint, a
 nonsense. So the settings of the layers go into a checkpoint, and are compared with the model's.
 """
 
+from contextlib import suppress
 from typing import Any, Dict, List
 
 from torch import Tensor, nn
@@ -38,10 +39,8 @@ def settings_of(model: nn.Module) -> Dict[str, Any]:
         prefix = f'{name}.' if name else ''
         for attribute in (*SETTINGS, *getattr(layer, 'checkpoint_settings', ())):
             if hasattr(layer, attribute):
-                try:
+                with suppress(TypeError):  # a parameter or a layer of that name
                     found[prefix + attribute] = _plain(getattr(layer, attribute))
-                except TypeError:
-                    pass  # a parameter or a layer of that name
         if type(layer).__module__ == nn.ReLU.__module__:
             found[f'{prefix}activation'] = type(layer).__name__
     return found

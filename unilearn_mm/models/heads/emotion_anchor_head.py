@@ -1,6 +1,6 @@
 """Classifiers that also learn from what similar samples were taken for (S2D)."""
 
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +57,7 @@ class EmotionAnchorHead(MultiTaskHead):
     def __init__(self, num_classes: Dict[str, int], in_channels: int,
                  sdl: Optional[dict] = None, **kwargs) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
-        self.anchors = None
+        self.anchors: Any = None  # EmotionAnchors, if there is a term of them
         if sdl is not None:
             self._init_sdl(num_classes, **sdl)
 

@@ -4,7 +4,7 @@ Shapes: M tokens, C channels, E experts, H hidden units of an expert, k experts 
 A = M * k assignments.
 """
 
-from typing import Optional
+from typing import Callable, Optional
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +180,7 @@ def grouped_product(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     return torch.cat([F.linear(part, weight[e]) for e, part in enumerate(parts)])
 
 
-def _grouped_mm() -> Optional[callable]:
+def _grouped_mm() -> Optional[Callable]:
     return getattr(F, 'grouped_mm', None)
 
 

@@ -49,8 +49,8 @@ class PatchDecoder(BaseModule):
         self.blocks = nn.ModuleList(MoAEBlock(embed_dims, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.head = nn.Linear(embed_dims, patch_values)
-        self.table_grid = tuple(table_grid)
-        frames, height, width = self.table_grid
+        frames, height, width = table_grid
+        self.table_grid = frames, height, width
         self.register_buffer(
             'pos_embed', get_sinusoid_encoding(frames * height * width, embed_dims),
             persistent=False)

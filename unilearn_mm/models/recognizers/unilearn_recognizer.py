@@ -1,6 +1,6 @@
 """Recognizer3D for backbones that bring losses of their own."""
 
-from typing import Dict
+from typing import Dict, Optional
 
 from mmaction.models.recognizers import Recognizer3D
 from mmaction.registry import MODELS
@@ -25,7 +25,7 @@ class UniLearnRecognizer(Recognizer3D):
             (blocks, E) and ``dropped`` (blocks,); None if the backbone reports none.
     """
 
-    routing = None
+    routing: Optional[Dict[str, Tensor]] = None
 
     def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs) -> Dict[str, Tensor]:
         """Losses of a batch of one source.
