@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import torch
 from mmaction.registry import DATASETS
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 
 from unilearn_mm.datasets.annotations import AnnotationError
 from unilearn_mm.datasets.splits import write_hold_out
+from unilearn_mm.engine.checkpoint_files import read_checkpoint
 
 RECORD = dict(record=dict(name='upright', version=1, size=160), detector='centerface', rate=None)
 
@@ -31,7 +35,7 @@ def dataset(root, name):
 
 
 def test_the_data_set_tells_how_its_faces_were_cut_out(root):
-    for name, expected in ((('with'), {'with': RECORD}), ('without', {}), ('none', {})):
+    for name, expected in (('with', {'with': RECORD}), ('without', {}), ('none', {})):
         assert DATASETS.build(dataset(root, name)).metainfo['face_crops'] == expected
 
 
@@ -56,3 +60,24 @@ def test_a_broken_manifest_is_named(root, content):
     (root / 'with.manifest.json').write_bytes(content)
     with pytest.raises(AnnotationError, match='with.manifest.json'):
         DATASETS.build(dataset(root, 'with'))
+
+
+class Average(BaseModel):
+    """A model that learns something in a millisecond."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, label, mode, **sample):
+        return dict(loss=self.weight * sum(label))
+
+
+def test_every_checkpoint_says_how_the_faces_were_cut_out(root, tmp_path):
+    loader = dict(batch_size=7, dataset=dict(dataset(root, 'with'), pipeline=[]),
+                  sampler=dict(type='DefaultSampler'))
+    Runner(Average(), work_dir=str(tmp_path / 'run'), train_dataloader=loader,
+           train_cfg=dict(by_epoch=True, max_epochs=1), optim_wrapper=dict(
+               optimizer=dict(type='SGD', lr=0.1)), default_scope='mmaction', experiment_name='manifests').train()
+    meta = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['meta']
+    assert meta['dataset_meta']['face_crops'] == {'with': RECORD}

@@ -29,7 +29,7 @@ def write_clip(path: Path, images: Sequence[np.ndarray], times: Optional[Sequenc
         stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
         if codec == 'libx264':
             stream.codec_context.gop_size = 12
-            stream.options = dict(crf='12', preset='ultrafast')
+            stream.options = dict(crf="12", preset="ultrafast")
         for image, moment in zip(images, times):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image))
             frame.pts, frame.time_base = round(moment * TICKS), Fraction(1, TICKS)
@@ -92,3 +92,59 @@ def bar_time(image: np.ndarray, speed: float = 100) -> float:
     row = image.mean((0, 2)) - 40  # above the noise of coding
     row = np.maximum(row, 0)
     return float(((row * np.arange(len(row))).sum() / row.sum() - 20) / speed)
+
+
+def damage(kind: str, path: Path, whole: Path, seed: int) -> None:
+    """Write a file that is damaged or unusual in one way.
+
+    Args:
+        kind (str): One of ``DAMAGES``.
+        path (Path): The file.
+        whole (Path): A good video.
+        seed (int): Of what is random.
+    """
+    random = np.random.default_rng(seed)
+    data = whole.read_bytes()
+    with av.open(str(whole)) as container:
+        images = [frame.to_ndarray(format='rgb24') for frame, _ in
+                  zip(container.decode(video=0), range(12))]
+    if kind == 'truncated':
+        path.write_bytes(data[:int(random.uniform(0.02, 0.98) * len(data))])
+    elif kind == 'bits flipped':
+        path.write_bytes(data)
+        flip_bits(path, int(random.integers(1, 200)), seed)
+    elif kind == 'zeroed':
+        start, end = sorted(random.integers(0, len(data), 2))
+        path.write_bytes(data[:start] + bytes(int(end - start)) + data[end:])
+    elif kind == 'sound only':
+        write_sound(path)
+    elif kind == 'cover picture':
+        write_sound(path.with_suffix('.mp3'), 'libmp3lame', images[0])
+        path.with_suffix('.mp3').rename(path)
+    elif kind == 'zero frames':
+        write_clip(path, images[:2])
+        data = path.read_bytes()
+        start, end = data.index(b'mdat') + 4, data.index(b'moov') - 4
+        path.write_bytes(data[:start] + bytes(end - start) + data[end:])
+    elif kind == '4K':
+        write_clip(path, [cv2.resize(image, (3840, 2160)) for image in images[:2]])
+    elif kind == '8 px':
+        write_clip(path, [cv2.resize(image, (8, 8)) for image in images])
+    elif kind == '16 bit':
+        write_clip(path, images, codec='ffv1', pixels='gbrp16le', container='matroska')
+    elif kind == 'text':
+        path.write_text('no video at all\n' * int(random.integers(1, 5000)))
+    elif kind == 'noise':
+        path.write_bytes(random.bytes(int(random.integers(1, 100_000))))
+    elif kind == 'empty':
+        path.touch()
+    elif kind == 'image':
+        path.write_bytes(cv2.imencode('.png', images[0])[1])
+    elif kind == 'play list':
+        path.write_text(f'ffconcat version 1.0\nfile {whole.name}\n')
+    else:
+        raise ValueError(kind)
+
+
+DAMAGES = ('truncated', 'bits flipped', 'zeroed', 'sound only', 'cover picture', 'zero frames', '4K',
+           '8 px', '16 bit', 'text', 'noise', 'empty', 'image', 'play list')

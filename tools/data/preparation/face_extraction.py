@@ -163,11 +163,12 @@ def _cut_out(frames: FrameStream, folder: Path, task: Extraction, report: dict) 
 
 def no_face_reason(summary, tracking: TrackingSettings) -> str:
     """Why a video has no clip, and what to try."""
-    found = f'in {summary.frames_with_face} of {summary.frames} frames'
     if not summary.tracks:
-        return f'no face {found}; lower --det-thr or look at --overlay'
-    return (f'no face for {tracking.min_length:g} s: found {found}; lower --min-track or --det-thr, '
-            'or look at --overlay')
+        return f'no face in 0 of {summary.frames} frames; lower --det-thr or look at --overlay'
+    longest = max(track.end - track.start for track in summary.tracks)
+    return (f'no face for {tracking.min_length:g} s: the longest of {len(summary.tracks)} tracks in '
+            f'{summary.frames} frames lasts {longest:.2f} s; lower --min-track or --det-thr, or look '
+            'at --overlay')
 
 
 def _keep(tracks: Path, clip: Path, kept: list[TrackSummary], task: Extraction) -> None:
