@@ -1,9 +1,12 @@
 """S2D's backbone computes what the official code does, and nothing else at one frame."""
 
+import mmpretrain.registry
 import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
+from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
 from s2d_models import (NET, PIXELS, SMALL, backbone_cfg, landmark_file, official, ours)
 
 from unilearn_mm.models.backbones.landmark_net import LandmarkWeightsError
@@ -230,3 +233,30 @@ def test_weights_of_another_net_are_refused(tmp_path, spoil, message):
     with pytest.raises(LandmarkWeightsError, match=f'other.pth.*{message}.*S2D repository'):
         found.load_file(str(tmp_path / 'other.pth'))
     assert not found.has_weights
+
+
+def test_image_model_in_a_classifier_of_mmpretrain():
+    """The stock classifier trains it, and computes what the official image model does."""
+    model, net = official(temporal=False)
+    backbone = backbone_cfg(
+        type='mmaction.S2DVisionTransformer', with_tma=False, return_tuple=True,
+        landmark_net={**NET, 'type': 'mmaction.MobileFaceNet'})
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        classifier = mmpretrain.registry.MODELS.build(dict(
+            type='ImageClassifier', backbone=backbone,
+            head=dict(type='LinearClsHead', num_classes=7, in_channels=SMALL.dim)))
+    classifier.backbone.load_state_dict(ours(model, net, with_tma=False).state_dict())
+    classifier.head.fc.load_state_dict(model.head['fc_cls'].state_dict())
+    images = clips(frames=1, dtype=torch.float32)[:, :, 0]
+    expected = official_logits(model, net, images[:, :, None])
+    torch.testing.assert_close(classifier(images), expected, rtol=0, atol=1e-5)
+    labels = torch.tensor([4, 1])
+    samples = [DataSample().set_gt_label(label) for label in labels]
+    loss = classifier(images, samples, mode='loss')['loss']
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, labels))
+    loss.backward()
+    assert classifier.backbone.prompters[0].up.weight.grad.abs().sum() > 0
+    found = classifier.predict(images, samples)
+    assert [sample.pred_label.item() for sample in found] == expected.argmax(-1).tolist()
+    # MMPretrain's layer-wise rates know it
+    assert classifier.get_layer_depth('backbone.layers.2.ln1.bias') == (3, 5)

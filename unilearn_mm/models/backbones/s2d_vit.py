@@ -69,7 +69,7 @@ class S2DVisionTransformer(VisionTransformer):
                  img_size: int = 224,
                  patch_size: int = 16,
                  num_frames: int = 16,
-                 landmark_net: dict = dict(type='MobileFaceNet'),  # noqa: B006 (read only)
+                 landmark_net: dict = dict(type='mmaction.MobileFaceNet'),  # noqa: B006 (read only)
                  prompt_dims: int = 8,
                  with_tma: bool = True,
                  tma_ratio: float = 0.25,
