@@ -54,8 +54,9 @@ def ours(model: OfficialS2D, net: LandmarkNet, **options) -> nn.Module:
     backbone = MODELS.build(backbone_cfg(**options))
     family = backbone.checkpoint_families[0]
     state = family.convert(model.state_dict(), backbone, {}).state
+    own = backbone.state_dict()
     state.update({f'backbone.landmark_net.{key}': value for key, value in net.state_dict().items()
-                  if f'landmark_net.{key}' in backbone.state_dict()})
+                  if f'landmark_net.{key}' in own})
     backbone.load_state_dict({key.removeprefix('backbone.'): value
                               for key, value in state.items()})
     return backbone.eval()

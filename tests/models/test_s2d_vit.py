@@ -91,6 +91,25 @@ def test_one_frame_is_the_image_model():
     assert (video(frames)[0] - each.mean(0)).abs().max() > 1e-3, 'the adapters do nothing'
 
 
+def test_without_prompts_the_image_model_is_a_plain_vit():
+    """MMPretrain's own; with landmarks silenced, the whole model's adapters stay what they are."""
+    model, net = official()
+    plain = ours(model, net, landmark_net=None, with_tma=False)
+    stock = MODELS.build(dict(type='mmpretrain.VisionTransformer', patch_size=SMALL.patch,
+                              arch=backbone_cfg()['arch'], img_size=PIXELS))
+    stock.load_state_dict({name: value for name, value in plain.state_dict().items()
+                           if not name.startswith('prompt_norms')})
+    stock.eval()
+    x = clips(dtype=torch.float32)
+    each = stock(x.transpose(1, 2).flatten(0, 1))[0].unflatten(0, (2, -1))
+    torch.testing.assert_close(plain(x), each.mean(1), rtol=0, atol=1e-5)
+    whole, adapted = ours(model, net), ours(model, net, landmark_net=None)
+    for prompter in whole.prompters:
+        for parameter in prompter.up.parameters():
+            parameter.data.zero_()
+    torch.testing.assert_close(adapted(x), whole(x), rtol=0, atol=1e-5)
+
+
 def test_frames_see_each_other_and_their_order():
     backbone = ours(*official())
     x = clips(num=1, dtype=torch.float32)

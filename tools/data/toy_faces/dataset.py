@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from .expressions import IMAGE_ORDER, VIDEO_ORDER
-from .motion import FRAMES_PER_SECOND, perform_clip, perform_image
+from .motion import FRAMES_PER_SECOND, Performance, perform_clip, perform_image
 from .render import Stage
 from .samples import (IMAGE, SPLITS, VIDEO, Sample, Settings, ToySetError, make_identity, plan,
                       stream)
@@ -38,16 +38,22 @@ def sample_path(sample: Sample) -> str:
     return f'{VIDEO}/clips/{sample.sample_id}{suffix}'
 
 
-def render_sample(sample: Sample, settings: Settings) -> tuple[list[np.ndarray], dict]:
-    """Frames (each uint8 (size, size, 3), blue green red) and the row of ``samples.csv``."""
+def rehearse(sample: Sample, settings: Settings) -> tuple[
+        Stage, Performance, np.random.Generator]:
+    """Who acts where, what is acted, and the random stream of the sensor's noise."""
     rng = stream(settings.seed, 'sample', sample.source, sample.sample_id)
-    identity = make_identity(sample.identity, settings)
     scene = draw_scene(rng, settings.nuisance)
     if sample.source == IMAGE:
         performance = perform_image(sample.expression, scene.pose, rng)
     else:
         performance = perform_clip(sample.expression, scene.pose, settings.nuisance, rng)
-    stage = Stage(identity, scene, settings.size)
+    identity = make_identity(sample.identity, settings)
+    return Stage(identity, scene, settings.size), performance, rng
+
+
+def render_sample(sample: Sample, settings: Settings) -> tuple[list[np.ndarray], dict]:
+    """Frames (each uint8 (size, size, 3), blue green red) and the row of ``samples.csv``."""
+    stage, performance, rng = rehearse(sample, settings)
     frames = [stage.frame(actions, pose, rng)
               for actions, pose in zip(performance.frames, performance.poses)]
     row = {
@@ -55,7 +61,8 @@ def render_sample(sample: Sample, settings: Settings) -> tuple[list[np.ndarray],
         'path': sample_path(sample), 'expression': sample.expression,
         'identity': sample.identity, 'num_frames': len(frames),
         'peak_intensity': round(performance.peak, 4), 'apex_frame': performance.apex_frame,
-        'glasses': identity.glasses, 'hair_style': identity.hair_style, **_scene_columns(scene),
+        'glasses': stage.identity.glasses, 'hair_style': stage.identity.hair_style,
+        **_scene_columns(stage.scene),
     }
     return frames, row
 
@@ -162,6 +169,19 @@ def _counts(table: pd.DataFrame) -> dict:
 def _hashes(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
             for name in ANNOTATIONS}
+
+
+def settings_of(out: Path) -> Settings:
+    """The settings of the toy set at ``out``.
+
+    Raises:
+        ToySetError: If there is none, or one that another version made.
+    """
+    manifest = _manifest(out)
+    if manifest is None or manifest.get('generator_version') != GENERATOR_VERSION:
+        raise ToySetError(f'{out} is no toy set of this version: run '
+                          f'tools/data/make_toy_faces.py --out {out}')
+    return Settings(**manifest['arguments'])
 
 
 def _manifest(out: Path) -> dict | None:

@@ -37,9 +37,10 @@ class S2DVisionTransformer(VisionTransformer):
         patch_size (int): Height and width of a patch.
         num_frames (int): Frames for which temporal positions are learnt; those of clips of
             another length are interpolated.
-        landmark_net (dict): Config of a net with the attributes ``stride`` and ``out_channels``.
-            It gets the frames resized so that its feature map has a place for each patch (to
-            112 x 112 pixels for the sizes of the paper).
+        landmark_net (dict, optional): Config of a net with the attributes ``stride`` and
+            ``out_channels``. It gets the frames resized so that its feature map has a place for
+            each patch (to 112 x 112 pixels for the sizes of the paper). None is a model without
+            prompts, for comparison.
         prompt_dims (int): Channels inside of the prompters.
         with_tma (bool): Whether there are temporal adapters and positions. Without them, the
             frames of a clip are averaged.
@@ -69,7 +70,8 @@ class S2DVisionTransformer(VisionTransformer):
                  img_size: int = 224,
                  patch_size: int = 16,
                  num_frames: int = 16,
-                 landmark_net: dict = dict(type='mmaction.MobileFaceNet'),  # noqa: B006 (read only)
+                 landmark_net: Optional[dict] = dict(  # noqa: B006 (read only)
+                     type='mmaction.MobileFaceNet'),
                  prompt_dims: int = 8,
                  with_tma: bool = True,
                  tma_ratio: float = 0.25,
@@ -99,12 +101,14 @@ class S2DVisionTransformer(VisionTransformer):
         self.return_feat_map = return_feat_map
         self.return_tuple = return_tuple
 
-        self.landmark_net = MODELS.build(landmark_net)
-        self.landmark_embed = nn.Linear(self.landmark_net.out_channels, self.embed_dims)
-        nn.init.xavier_uniform_(self.landmark_embed.weight)
-        nn.init.zeros_(self.landmark_embed.bias)
-        self.prompters = nn.ModuleList(
-            LandmarkPrompter(self.embed_dims, prompt_dims) for _ in range(self.num_layers))
+        self.prompters = None
+        if landmark_net is not None:
+            self.landmark_net = MODELS.build(landmark_net)
+            self.landmark_embed = nn.Linear(self.landmark_net.out_channels, self.embed_dims)
+            nn.init.xavier_uniform_(self.landmark_embed.weight)
+            nn.init.zeros_(self.landmark_embed.bias)
+            self.prompters = nn.ModuleList(
+                LandmarkPrompter(self.embed_dims, prompt_dims) for _ in range(self.num_layers))
         self.prompt_norms = nn.ModuleList(
             nn.LayerNorm(self.embed_dims, eps=1e-6) for _ in range(self.num_layers))
         self.temporal_adapters = None
@@ -164,27 +168,31 @@ class S2DVisionTransformer(VisionTransformer):
             out = tokens[:, 0].unflatten(0, (num, frames)).mean(dim=1)
         return (out, ) if self.return_tuple else out
 
-    def _landmark_tokens(self, x: Tensor) -> Tensor:
+    def _landmark_tokens(self, x: Tensor) -> Optional[Tensor]:
         """Embedded landmark features (M, L, C) of the patches of frames (M, 3, H, W)."""
+        if self.prompters is None:
+            return None
         size = [length * self.landmark_net.stride for length in self.patch_resolution]
         with torch.no_grad():
             x = F.interpolate(x, size=size, mode='bilinear', align_corners=True)
             features = self.landmark_net(x)
         return self.landmark_embed(features.flatten(2).transpose(1, 2))
 
-    def _prompted(self, index: int, image: Tensor, landmark: Tensor,
-                  frames: int) -> Tuple[Tensor, Tensor]:
+    def _prompted(self, index: int, image: Tensor, landmark: Optional[Tensor],
+                  frames: int) -> Tuple[Tensor, Optional[Tensor]]:
         """Patches (M, L, C) with what stage ``index`` adds to them, and its prompt (M, L, C)."""
         # the norm of the stage before; the first one serves both first stages and all landmarks,
         # the last one none (official code, model_finetuning.py:502-504)
         normed = self.prompt_norms[max(index - 1, 0)](image)
-        prompt = self.prompters[index](normed, self.prompt_norms[0](landmark))
         if self.temporal_adapters is not None and frames > 1:
             image = image + self.temporal_adapters[index](normed, frames)
+        if self.prompters is None:
+            return image, None
+        prompt = self.prompters[index](normed, self.prompt_norms[0](landmark))
         return image + prompt, prompt
 
-    def _stage(self, index: int, tokens: Tensor, landmark: Tensor,
-               frames: int) -> Tuple[Tensor, Tensor]:
+    def _stage(self, index: int, tokens: Tensor, landmark: Optional[Tensor],
+               frames: int) -> Tuple[Tensor, Optional[Tensor]]:
         """Tokens (M, 1 + L, C), class token first, after layer ``index``; and its prompt."""
         if index:  # the prompt of the first stage precedes the class token
             image, landmark = self._prompted(index, tokens[:, 1:], landmark, frames)

@@ -36,18 +36,21 @@ def convert(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     """For ``S2DVisionTransformer``; see :class:`Family`.
 
     Left out are the two heads of the image stage, whose code is not published, the landmark net,
-    which has a file of its own, and the temporal parts if ``backbone`` has none. The norm at the
-    end is called ``norm`` in the image stage.
+    which has a file of its own, and the prompts or temporal parts if ``backbone`` has none. The
+    norm at the end is called ``norm`` in the image stage.
     """
     names = [(theirs, f'backbone.{ours}') for theirs, ours in (*_NAMES, ('norm.{wb}', 'ln1.{wb}'))]
     lost = [r'landmark.*', r'(weak_)?head\.(weight|bias)']
     if backbone.temporal_adapters is None:
         lost += [r'temporal_embedding', r'prompt_blocks\.\d+\.TMA\..*']
+    if backbone.prompters is None:
+        lost += [r'patch_embed_prompt\..*', r'prompt_blocks\.\d+\.(conv|fovea).*']
     if tasks:
         names.append(('head.fc_cls.{wb}', f'cls_head.fc_cls.{_only(tasks.values())}.{{wb}}'))
     else:
         lost.append(r'head\.fc_cls\..*')
-    reshaped = [key for key in state if _CONVOLUTION.fullmatch(key)]
+    reshaped = [] if backbone.prompters is None else [
+        key for key in state if _CONVOLUTION.fullmatch(key)]
     flat = {**state, **{key: state[key].flatten(1) for key in reshaped}}
     ours, dropped = rename(flat, rename_table(names, **VIT_FIELDS), lost)
     return Conversion(ours, dropped, reshaped)
