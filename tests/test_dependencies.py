@@ -77,8 +77,9 @@ def test_every_dependency_is_needed():
 
 
 def test_the_tested_versions_are_pinned_and_allowed():
-    pinned = {canonicalize_name(requirement.name): requirement for requirement in map(
-        Requirement, re.findall(r'^[^\s#]+', (ROOT / 'requirements.txt').read_text(), re.M))}
+    lines = (line.split()[0] for line in (ROOT / 'requirements.txt').read_text().splitlines()
+             if line and not line.startswith('#'))
+    pinned = {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
     for text in [*PROJECT['dependencies'], *(
             text for extra, texts in EXTRAS.items() if extra != 'detection' for text in texts)]:
         requirement = Requirement(text)

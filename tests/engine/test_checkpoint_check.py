@@ -149,12 +149,14 @@ def test_a_layer_declares_what_only_training_uses(how):
 
 @WHOLE
 @pytest.mark.parametrize('change, named', [
-    (dict(backbone=dict(num_heads=4)), r'blocks\.0\.attn\.num_heads: checkpoint 2, model 4'),
+    (dict(backbone=dict(num_heads=4)),
+     r'backbone\.blocks\.0\.attn\.num_heads: checkpoint 2, model 4'),
     (dict(backbone=dict(moae=dict(num_experts=3, top_k=1))),
      r'blocks\.1\.moae\.router\.top_k: checkpoint 2, model 1'),
     (dict(backbone=dict(moae=dict(num_experts=3, preset='official'))),
      r'blocks\.1\.moae\.capacity_factor: checkpoint None, model 1\.0'),
-    (dict(mean=0.5), r'preprocessor\.mean: checkpoint \[127\.5, 127\.5, 127\.5\], model \[0\.5'),
+    (dict(mean=0.5),
+     r'data_preprocessor\.mean: checkpoint \[127\.5, 127\.5, 127\.5\], model \[0\.5'),
 ])
 def test_what_shapes_cannot_tell_is_compared(how, change, named):
     checkpoint = saved(model(dfew=7))
@@ -237,9 +239,8 @@ def test_an_image_model_takes_the_tubelets_of_the_backbone(frames):
         target.backbone.patch_embed.projection.bias.zero_()
     image = torch.randn(1, 3, 1, 8, 8)
     found = target.backbone.patch_embed.projection(image.expand(-1, -1, frames, -1, -1))
-    torch.testing.assert_close(
-        found[:, :, 0],
-        torch.nn.functional.conv2d(image[:, :, 0], state['patch_embed.proj.weight']))
+    flat = torch.nn.functional.conv2d(image[:, :, 0], state['patch_embed.proj.weight'])
+    torch.testing.assert_close(found[:, :, 0], flat)
 
 
 def test_a_file_for_another_backbone_is_refused_with_its_name():

@@ -4,7 +4,6 @@ A ViT with 6 heads loads the weights of one with 12 heads without a complaint, a
 nonsense. So the settings of the layers go into a checkpoint, and are compared with the model's.
 """
 
-from contextlib import suppress
 from typing import Any, Dict, List
 
 from torch import Tensor, nn
@@ -38,23 +37,21 @@ def settings_of(model: nn.Module) -> Dict[str, Any]:
     for name, layer in model.named_modules():
         prefix = f'{name}.' if name else ''
         for attribute in (*SETTINGS, *getattr(layer, 'checkpoint_settings', ())):
-            if hasattr(layer, attribute):
-                with suppress(TypeError):  # a parameter or a layer of that name
-                    found[prefix + attribute] = _plain(getattr(layer, attribute))
+            value = getattr(layer, attribute, nn.Module)  # the default is no setting
+            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                value = value.flatten().tolist()
+            if _is_plain(value):
+                found[prefix + attribute] = list(value) if isinstance(value, tuple) else value
         if type(layer).__module__ == nn.ReLU.__module__:
             found[f'{prefix}activation'] = type(layer).__name__
     return found
 
 
-def _plain(value: Any) -> Any:
-    """A setting as it is after it went through a file."""
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        return value.flatten().tolist()
+def _is_plain(value: Any) -> bool:
+    """Whether every reader of checkpoints takes it."""
     if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(type(value).__name__)
+        return all(map(_is_plain, value))
+    return type(value) in (bool, int, float, str, type(None))
 
 
 def differences(theirs: Dict[str, Any], ours: Dict[str, Any]) -> List[str]:
