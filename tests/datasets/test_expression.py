@@ -5,8 +5,9 @@ import pytest
 from mmaction.registry import DATASETS
 
 from unilearn_mm.datasets.annotations import AnnotationError
-from unilearn_mm.datasets.expression import MissingDataError, locate_clip
+from unilearn_mm.datasets.expression import MissingDataError
 from unilearn_mm.datasets.label_spaces import class_names
+from unilearn_mm.datasets.locations import locate_clip
 
 
 def test_clips_are_files_or_folders(video_cfg, media_root):
@@ -75,8 +76,8 @@ def test_lists_in_our_format(request, media_root, fixture, media):
     assert first['label'] == class_names(cfg['task']).index('anger') and second['label'] == 6
     assert first['groups'] == dict(subject='s1', age='30')
     assert second['groups'] == dict(subject='s2', age='31')
-    assert first['audio'] == str(media_root / media / 'wav' / '1.wav')
-    assert 'audio' not in second
+    assert first['audio_path'] == str(media_root / media / 'wav' / '1.wav')
+    assert 'audio_path' not in second
     assert first['num_classes'] == second['num_classes'] == 7
     expected = '00001.mp4' if media == 'clips' else '00001'
     assert first['filename'] == first['path'] == str(media_root / media / expected)
@@ -84,13 +85,13 @@ def test_lists_in_our_format(request, media_root, fixture, media):
 
 def test_missing_audio_is_missing_data(video_cfg, media_root):
     (media_root / 'deaf.csv').write_text(OURS.replace('wav/1.wav', 'wav/9.wav'))
-    with pytest.raises(MissingDataError, match='1 of 2 samples .* missing.*wav/9.wav'):
+    with pytest.raises(MissingDataError, match='the sound of 1 of 2 samples .* missing.*wav/9.wav'):
         DATASETS.build(dict(video_cfg, ann_file='deaf.csv'))
 
 
 def test_groups_are_empty_in_official_lists(video_cfg):
     info = DATASETS.build(video_cfg).get_data_info(3)
-    assert info['groups'] == {} and info['num_classes'] == 7 and 'audio' not in info
+    assert info['groups'] == {} and info['num_classes'] == 7 and 'audio_path' not in info
 
 
 def test_labels_are_those_of_the_samples(video_cfg, media_root):
@@ -188,7 +189,7 @@ def test_empty_lines_are_no_samples(video_cfg, image_cfg, media_root):
 
 
 def test_the_prefix_must_name_the_media(video_cfg):
-    with pytest.raises(ValueError, match=r"data_prefix must be dict\(media=FOLDER\), found"):
+    with pytest.raises(ValueError, match=r"data_prefix must be dict\(media=FOLDER\).*, found"):
         DATASETS.build(dict(video_cfg, data_prefix=dict(video='clips')))
 
 

@@ -9,7 +9,7 @@ import pytest
 from media_files import coloured_frame, write_frames, write_video
 from PIL import Image
 
-from unilearn_mm.datasets.expression import locate_clip
+from unilearn_mm.datasets.locations import locate_clip
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'tools' / 'data'))

@@ -43,7 +43,7 @@ from preparation.samples import PrepareError
 from preparation.screening import MISSING, reproducible
 from tqdm import tqdm
 
-from unilearn_mm.datasets.expression import locate_clip
+from unilearn_mm.datasets.locations import locate_clip
 from unilearn_mm.engine.checkpoint_files import write_atomically
 from unilearn_mm.faces.alignment import PRESETS
 from unilearn_mm.faces.clip_files import FORMATS

@@ -33,7 +33,7 @@ from preparation.samples import PrepareError
 from tqdm import tqdm
 
 from unilearn_mm.datasets.annotations import AnnotationError, read_annotations
-from unilearn_mm.datasets.expression import locate_clip
+from unilearn_mm.datasets.locations import locate_clip
 from unilearn_mm.datasets.readers import PACKED_SUFFIX, PackedReader
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 from unilearn_mm.datasets.transforms.resize import AntialiasResize

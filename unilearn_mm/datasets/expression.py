@@ -3,10 +3,11 @@
 A sample dict carries ``source``, ``sample_id``, ``task``, ``media``, ``label`` (not in unlabelled
 data), ``num_classes`` and ``class_names`` (of the task), ``groups`` (values of the group columns by
 their names), ``path`` and the key stock MMAction2 transforms look for: ``filename`` (a video, an
-image or a packed clip) or ``frame_dir`` (a folder of frames). Samples for which the list names an
-audio file also carry ``audio``, its path.
+image or a packed clip) or ``frame_dir`` (a folder of frames), and ``audio_path`` where there is
+sound.
 """
 
+import logging
 import os.path as osp
 from abc import abstractmethod
 from typing import Dict, List, Optional, Sequence, Union
@@ -14,34 +15,18 @@ from typing import Dict, List, Optional, Sequence, Union
 import numpy as np
 from mmaction.datasets.base import BaseActionDataset
 from mmaction.registry import DATASETS
+from mmengine.logging import print_log
 
-from ..media import VIDEO_SUFFIXES
 from .annotations import AUDIO, AnnotationError, AnnotationRow, class_id, read_annotations
 from .label_spaces import LABEL_SPACES, class_names, label_map, own_classes, read_classes
+from .locations import locate_audio, locate_clip
 from .manifests import FACE_CROPS, face_crops
-from .readers import PACKED_SUFFIX
 
 NAMES_SHOWN = 5  # how many missing files an error lists
 
 
 class MissingDataError(FileNotFoundError):
     """Annotation list or media of a data set are not where the config says."""
-
-
-def locate_clip(path: str) -> Optional[dict]:
-    """Where a clip lies: the folder of frames ``path``, or the file ``path``, or that name plus a
-    video suffix or ``.npy`` (a packed clip), in this order.
-
-    Returns:
-        dict, optional: ``path`` and ``frame_dir`` (a folder) or ``filename``; None if none of
-        them exists.
-    """
-    if osp.isdir(path):
-        return dict(path=path, frame_dir=path)
-    for suffix in ('', *VIDEO_SUFFIXES, PACKED_SUFFIX):
-        if osp.isfile(path + suffix):
-            return dict(path=path + suffix, filename=path + suffix)
-    return None
 
 
 class ExpressionDataset(BaseActionDataset):
@@ -58,7 +43,10 @@ class ExpressionDataset(BaseActionDataset):
             ``'unlabelled'`` is for pre-training: its samples have no label.
         data_root (str): Folder of the data set.
         data_prefix (dict): ``dict(media=FOLDER)``, relative to ``data_root``: where the paths in
-            the annotation list start.
+            the annotation list start. ``dict(media=FOLDER, audio=FOLDER)`` gives every sample
+            its sound: the file that the list names for it in the audio folder, or else the one
+            that ``locations.locate_audio`` finds there. Without the second folder only what the
+            list names is looked up, in the first one.
         pipeline (list): Transforms.
         source (str, optional): Name of this part of the data, unique among the parts that are
             used together. Defaults to the task name.
@@ -68,13 +56,18 @@ class ExpressionDataset(BaseActionDataset):
         ann_task (str, optional): Task in whose ids the annotation list is written, if it is not
             ``task``. Labels are mapped by class name; a row whose class the task does not have
             is an error. With the task ``'unlabelled'`` they are checked and left out.
+        on_missing_sound (str): What happens if a sample's sound is not there: 'raise', or 'allow'
+            it, which a warning counts (MAFW has clips without sound).
         test_mode (bool): Whether the data set is used for evaluation.
+
+    Attributes:
+        num_without_sound (int): Samples whose sound is not there, but was looked for.
 
     Raises:
         ValueError: If ``data_prefix`` has other keys, ``classes`` are not usable, or a task with
             classes is to be read from an unlabelled list.
         KeyError: If the package does not know the task, and there are no ``classes``.
-        MissingDataError: If the list or the media folder is missing, or clips are.
+        MissingDataError: If the list or a folder is missing, or clips or their sound are.
         AnnotationError: If a row cannot be parsed or its label is no class of the task.
     """
 
@@ -89,14 +82,20 @@ class ExpressionDataset(BaseActionDataset):
                  source: Optional[str] = None,
                  classes: Union[Sequence[str], str, None] = None,
                  ann_task: Optional[str] = None,
+                 on_missing_sound: str = 'raise',
                  test_mode: bool = False,
                  **kwargs) -> None:
         self.task = task
         self.source = source or task
         self.ann_task = ann_task or task
-        if set(data_prefix) != {'media'}:
-            raise ValueError(f'{self.source}: data_prefix must be dict(media=FOLDER), found '
-                             f'{dict(data_prefix)}')
+        if set(data_prefix) not in ({'media'}, {'media', AUDIO}):
+            raise ValueError(f'{self.source}: data_prefix must be dict(media=FOLDER), or with '
+                             f'audio=FOLDER besides, found {dict(data_prefix)}')
+        if on_missing_sound not in ('raise', 'allow'):
+            raise ValueError("on_missing_sound must be 'raise' or 'allow', found "
+                             f'{on_missing_sound!r}')
+        self.on_missing_sound = on_missing_sound
+        self.num_without_sound = 0
         if isinstance(classes, str):
             classes = read_classes(osp.join(data_root, classes))
         self.classes = class_names(task) if classes is None else own_classes(task, classes)
@@ -145,11 +144,11 @@ class ExpressionDataset(BaseActionDataset):
         Returns:
             list[dict]: One dict per row, in the order of the list.
         """
-        for what, path, there in (
-                ('data root', self.data_root, osp.isdir(self.data_root)),
-                ('annotation list', self.ann_file, osp.isfile(self.ann_file)),
-                ('media folder', self.data_prefix['media'], osp.isdir(self.data_prefix['media']))):
-            if not there:
+        for what, path, is_there in (('data root', self.data_root, osp.isdir),
+                                     ('annotation list', self.ann_file, osp.isfile),
+                                     ('media folder', self.data_prefix['media'], osp.isdir),
+                                     ('sound folder', self._sound_folder, osp.isdir)):
+            if not is_there(path):
                 known = LABEL_SPACES.get(self.task)
                 where = known.where_to_get if known else 'run tools/data/prepare_folder.py'
                 raise MissingDataError(
@@ -159,7 +158,7 @@ class ExpressionDataset(BaseActionDataset):
 
         rows = read_annotations(self.ann_file, self.media)
         label_keys = self._label_keys(rows)
-        samples, missing = [], []
+        samples, missing, silent = [], [], []
         for row in rows:
             sample = dict(
                 source=self.source,
@@ -173,18 +172,41 @@ class ExpressionDataset(BaseActionDataset):
                 missing.append(row.path)
                 continue
             sample.update(location)
-            if row.audio is not None:
-                sample[AUDIO] = osp.join(self.data_prefix['media'], row.audio)
-                if not osp.isfile(sample[AUDIO]):
-                    missing.append(row.audio)
-                    continue
+            if row.audio is not None or AUDIO in self.data_prefix:
+                audio_path = self._locate_audio(row)
+                if audio_path is None:
+                    silent.append(row.audio or row.path)
+                else:
+                    sample['audio_path'] = audio_path
             samples.append(sample)
         if missing:
             raise MissingDataError(
                 f'{self.source}: {len(missing)} of {len(rows)} samples of {self.ann_file} are '
                 f'missing in {self.data_prefix["media"]!r}, e.g. '
                 f'{", ".join(missing[:NAMES_SHOWN])}')
+        self._report_missing_sound(silent, len(rows))
         return samples
+
+    @property
+    def _sound_folder(self) -> str:
+        return self.data_prefix.get(AUDIO, self.data_prefix['media'])
+
+    def _locate_audio(self, row: AnnotationRow) -> Optional[str]:
+        if row.audio is None:
+            return locate_audio(self._sound_folder, row.path)
+        path = osp.join(self._sound_folder, row.audio)
+        return path if osp.isfile(path) else None
+
+    def _report_missing_sound(self, silent: List[str], num_rows: int) -> None:
+        self.num_without_sound = len(silent)
+        if not silent:
+            return
+        message = (f'{self.source}: the sound of {len(silent)} of {num_rows} samples of '
+                   f'{self.ann_file} is missing in {self._sound_folder!r}, e.g. '
+                   f'{", ".join(silent[:NAMES_SHOWN])}')
+        if self.on_missing_sound == 'raise':
+            raise MissingDataError(f"{message}. on_missing_sound='allow' goes on without it")
+        print_log(message, logger='current', level=logging.WARNING)
 
     def _label_keys(self, rows: List[AnnotationRow]) -> Dict[str, dict]:
         """``label`` and ``num_classes`` for each label text of the list."""
@@ -219,7 +241,7 @@ class ExpressionVideoDataset(ExpressionDataset):
     """Clips: DFEW, FERV39k, MAFW, VoxCeleb2 and lists of the same format or of ours.
 
     A clip is a folder of frames, a video file or a packed clip below ``data_prefix['media']``;
-    see :func:`locate_clip`. All of them are looked up when the list is loaded.
+    see ``locations.locate_clip``. All of them are looked up when the list is loaded.
 
     See :class:`ExpressionDataset` for the arguments and errors.
     """

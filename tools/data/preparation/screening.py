@@ -9,7 +9,7 @@ from typing import Iterable, NamedTuple
 import cv2
 from tqdm import tqdm
 
-from unilearn_mm.datasets.expression import locate_clip
+from unilearn_mm.datasets.locations import locate_clip
 from unilearn_mm.datasets.transforms.loading import OpenClip
 from unilearn_mm.datasets.video_reader import VideoReader, open_video
 from unilearn_mm.media import MediaReadError, list_frames
