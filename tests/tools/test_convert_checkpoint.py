@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmaction.registry import MODELS
+from mmengine.config import Config
+from s2d_models import NET, SMALL, backbone_cfg, landmark_file, official
 from safetensors.torch import load_file
 
 from unilearn_mm.engine.checkpoint_files import sidecar_of, verify
@@ -123,3 +125,30 @@ def test_what_cannot_be_converted(tmp_path, monkeypatch, capsys):
     assert convert(monkeypatch, tmp_path / 'other.pth', tmp_path / 'x.pth') == 1
     shown = capsys.readouterr().err
     assert 'other.pth: of no known family' in shown and not (tmp_path / 'x.pth').exists()
+
+
+def test_a_file_of_s2d_gets_the_landmark_net_of_the_recipe(tmp_path, monkeypatch, capsys):
+    """So that no other file is needed; and back, with the official names only."""
+    model, net = official()
+    torch.save(dict(model=model.state_dict()), tmp_path / 'official.pth')
+    landmark = landmark_file(net, tmp_path)
+    config = tmp_path / 's2d.py'
+    for file in (landmark, str(tmp_path / 'none.pth')):
+        recipe = dict(type='Recognizer3D', backbone=backbone_cfg(landmark_net=dict(
+            NET, init_cfg=dict(type='Pretrained', checkpoint=file))),
+            cls_head=dict(type='MultiTaskHead', in_channels=SMALL.dim, num_classes=dict(dfew=7)))
+        Config(dict(model=recipe)).dump(config)
+        code = convert(monkeypatch, tmp_path / 'official.pth', tmp_path / 'ours.pth', '--config',
+                       config, '--video-task', 'dfew')
+        if file == landmark:
+            assert code == 0
+            found = torch.load(tmp_path / 'ours.pth')['state_dict']
+            assert found.keys() == MODELS.build(recipe).state_dict().keys()
+            name = 'conv_4.model.1.project.bn.running_var'
+            assert torch.equal(found[f'backbone.landmark_net.{name}'], net.state_dict()[name])
+    assert code == 1 and 'none.pth: there is no such file' in capsys.readouterr().err
+    assert convert(monkeypatch, tmp_path / 'ours.pth', tmp_path / 'back.pth', '--to',
+                   'official') == 0
+    back = torch.load(tmp_path / 'back.pth')['model']
+    assert back.keys() == model.state_dict().keys()
+    assert all(torch.equal(back[name], value) for name, value in model.state_dict().items())

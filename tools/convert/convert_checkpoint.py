@@ -4,7 +4,7 @@
     python tools/convert/convert_checkpoint.py SRC DST --to official --video-task dfew ...
 
 SRC: a file of a family that one of our backbones understands (S4D and VideoMAE, fine-tuned or
-pre-trained; VideoMAE in transformers; MAE image models), or one with our names, which are
+pre-trained; VideoMAE in transformers; MAE image models; S2D), or one with our names, which are
 MMAction2's; the family is recognised. It is read like every checkpoint: compared with its .sha256
 if there is one, and refused if it would run code. SRC and DST are .safetensors, or anything else
 for a torch file; DST gets a .sha256.
@@ -12,6 +12,7 @@ for a torch file; DST gets a .sha256.
 
 import argparse
 import io
+import logging
 import re
 import sys
 from pathlib import Path
@@ -27,11 +28,16 @@ import unilearn_mm  # noqa: F401  (registers the models)
 from mmaction.registry import MODELS
 from unilearn_mm.engine.checkpoint_files import (CorruptCheckpointError, UnsafeCheckpointError,
                                                  read_checkpoint, write_checkpoint)
+from unilearn_mm.models.backbones.landmark_net import LandmarkWeightsError
 from unilearn_mm.models.checkpoints.family import (Conversion, FamilyError, State, Tasks,
                                                    backbone_of, known_families, shown, unwrap)
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, family_for
+from unilearn_mm.models.checkpoints.frozen import FrozenWeightsError, put_together
 
+LOGGER = logging.getLogger('convert_checkpoint')
 OURS = re.compile(r'(backbone|neck|cls_head)\.')
+REFUSALS = (FamilyError, FrozenWeightsError, LandmarkWeightsError, CheckpointMismatchError,
+            CorruptCheckpointError, UnsafeCheckpointError, OSError)
 
 
 def main() -> int:
@@ -43,7 +49,8 @@ def main() -> int:
     parser.add_argument('--to', choices=['ours', 'official'], default='ours')
     parser.add_argument('--config', help='recipe whose backbone the file is for; needed for files '
                         'that several backbones understand. The sizes of a backbone are its '
-                        'defaults without it')
+                        'defaults without it. Frozen weights that SRC lacks are added from the '
+                        'files that the recipe names')
     parser.add_argument('--video-task', help='task of the head for clips, e.g. dfew; official '
                         'files do not say it, and without it the head is left out')
     parser.add_argument('--image-task', help='task of the head for images, e.g. affectnet7')
@@ -56,7 +63,8 @@ def main() -> int:
     tasks = {media: task for media, task in (('video', args.video_task),
                                              ('image', args.image_task)) if task}
     try:
-        state = unwrap(read_checkpoint(args.source))
+        checkpoint = read_checkpoint(args.source)
+        state = unwrap(checkpoint)
         if args.to == 'official':
             kind, conversion = to_official(state, tasks)
         elif any(OURS.match(key) for key in state):
@@ -65,8 +73,9 @@ def main() -> int:
             kind, conversion = to_ours(state, tasks, args.config)
             if not args.with_decoder:
                 conversion = without_decoder(conversion, args.norm_to_fc_norm)
-    except (FamilyError, CheckpointMismatchError, CorruptCheckpointError, UnsafeCheckpointError,
-            OSError) as error:
+        if args.to == 'ours' and args.config:
+            conversion = put_together_with(conversion, checkpoint.get('meta'), args)
+    except REFUSALS as error:
         message = str(error)
         print(message if str(args.source) in message else f'{args.source}: {message}',
               file=sys.stderr)
@@ -120,6 +129,30 @@ def _build(cfg: Config) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     with torch.device('meta'):
         return MODELS.build(cfg.model)
+
+
+def put_together_with(conversion: Conversion, meta: Optional[dict],
+                      args: argparse.Namespace) -> Conversion:
+    """Add the frozen weights that are lacking, from the files that the config names.
+
+    Args:
+        conversion (Conversion): Of the source to our names.
+        meta (dict, optional): Metadata of the source.
+        args (argparse.Namespace): ``source`` and ``config``.
+
+    Raises:
+        FrozenWeightsError: If these are not the weights that it was trained with.
+        CheckpointMismatchError: If a file that the config names does not fit.
+        LandmarkWeightsError: If it is not of the landmark net.
+        FileNotFoundError: If it is not there.
+    """
+    cfg = Config.fromfile(args.config)
+    if all(value.requires_grad or name in conversion.state
+           for name, value in _build(cfg).named_parameters()):
+        return conversion
+    checkpoint = dict(state_dict=conversion.state, meta=meta or {})
+    put_together(checkpoint, MODELS.build(cfg.model), str(args.source), LOGGER)
+    return conversion._replace(state=checkpoint['state_dict'])
 
 
 def to_official(state: State, tasks: Tasks) -> Tuple[str, Conversion]:

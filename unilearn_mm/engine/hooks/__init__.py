@@ -13,9 +13,11 @@ from .reconstruction import ReconstructionHook
 from .routing import RoutingHook
 from .run_record import RunRecordHook
 from .temperature import TemperatureHook
+from .trained_only import TrainedOnlyHook
 
 __all__ = [
     'AnchorUpdateHook', 'AtomicCheckpointHook', 'CheckpointCheckHook', 'ExactResumeHook',
     'FigureHook', 'FiniteGuardHook', 'PredictionFileHook', 'PreemptionHook', 'ReadFailureHook',
-    'ReconstructionHook', 'RoutingHook', 'RunRecordHook', 'TemperatureHook'
+    'ReconstructionHook', 'RoutingHook', 'RunRecordHook', 'TemperatureHook',
+    'TrainedOnlyHook'
 ]

@@ -19,7 +19,8 @@ class CheckpointCheckHook(Hook):
     error, before anything is loaded.
 
     Files of the families that the backbone understands are renamed (``models.checkpoints``),
-    without their heads; tools/convert/convert_checkpoint.py keeps the heads.
+    without their heads unless a test needs the only one; tools/convert/convert_checkpoint.py
+    keeps the heads. Frozen weights that a file lacks come from those that the config names.
 
     MMEngine loads what fits and logs the rest: a checkpoint with another number of classes leaves
     the head untrained, one of another model leaves everything untrained or drops what the model
@@ -47,8 +48,8 @@ class CheckpointCheckHook(Hook):
         """
         model = _model_of(runner)
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
-        adopt(checkpoint, model, name, runner.logger)
         starts_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+        adopt(checkpoint, model, name, runner.logger, for_test=not starts_training)
         fit = compare(checkpoint, model, name, with_buffers=not starts_training)
         if starts_training:
             fit.require_start(self.min_share)

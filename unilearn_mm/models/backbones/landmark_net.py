@@ -77,6 +77,7 @@ class MobileFaceNet(BaseModule):
             return
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             self.load_file(self.init_cfg['checkpoint'])
+            self._is_init = True
         else:
             super().init_weights()
             self.has_weights = True

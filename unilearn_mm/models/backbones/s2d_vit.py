@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints import mae_image, s2d
+from ..checkpoints.fit import init_backbone
 from ..layers.class_token import class_token_of
 from ..layers.positions import positions_for
 from ..layers.prompts import LandmarkPrompter
@@ -57,7 +58,9 @@ class S2DVisionTransformer(VisionTransformer):
         return_feat_map (bool): Whether ``forward`` returns the feature map.
         return_tuple (bool): Whether the output is wrapped into a tuple, as the heads of
             MMPretrain want it.
-        init_cfg (dict, optional): Initialisers of MMEngine.
+        init_cfg (dict | list, optional): ``dict(type='Pretrained', checkpoint=FILE)``: a
+            checkpoint of ours, or of one of the ``checkpoint_families``; what it lacks gets the
+            usual initial values. Or initialisers of MMEngine.
 
     Raises:
         ValueError: If the patches do not fill the frames.
@@ -118,6 +121,14 @@ class S2DVisionTransformer(VisionTransformer):
                 for _ in range(self.num_layers))
             self.temporal_embedding = nn.Parameter(torch.empty(1, num_frames, self.embed_dims))
             nn.init.trunc_normal_(self.temporal_embedding, std=0.02)
+
+    def init_weights(self) -> None:
+        """Set the initial values, or load those of ``init_cfg=dict(type='Pretrained', ...)``.
+
+        Raises:
+            CheckpointMismatchError: If the checkpoint does not fit.
+        """
+        init_backbone(self, super().init_weights, None)
 
     def train(self, mode: bool = True) -> 'S2DVisionTransformer':
         """See ``nn.Module.train`` (MMPretrain's returns None)."""

@@ -9,14 +9,12 @@ import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
-from mmengine.logging import MMLogger
 from mmengine.model import ModuleList
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoints import mae_image, s4d, videomae_transformers
-from ..checkpoints.fit import load_backbone
+from ..checkpoints.fit import init_backbone
 from ..layers.blocks import MoAEBlock
 from ..layers.moae import PRESETS, MoAEReport
 from ..layers.patches import patchify, take
@@ -160,16 +158,8 @@ class VisionTransformerMoAE(VisionTransformer):
         Raises:
             CheckpointMismatchError: If the checkpoint does not fit.
         """
-        pretrained: Any = self.init_cfg  # type: ignore[has-type]  # of BaseModule
-        if not isinstance(pretrained, dict) or pretrained.get('type') != 'Pretrained':
-            super().init_weights()
-            return
-        self.init_cfg = inspect.signature(VisionTransformer.__init__).parameters['init_cfg'].default
-        super().init_weights()
-        self.init_cfg = pretrained
-        name = pretrained['checkpoint']
-        load_backbone(self, CheckpointLoader.load_checkpoint(name, map_location='cpu'), name,
-                      MMLogger.get_current_instance())
+        usual = inspect.signature(VisionTransformer.__init__).parameters['init_cfg'].default
+        init_backbone(self, super().init_weights, usual)
 
     def forward_tokens(self, x: Tensor, keep: Optional[Tensor] = None) -> Tuple[Tensor, Dict]:
         """Tokens after the last block, and what the experts report.

@@ -7,7 +7,7 @@ from mmaction.registry import MODELS
 from torch import Tensor, nn
 
 State = Dict[str, Tensor]
-Tasks = Mapping[str, str]  # 'video' or 'image' -> the task of that head
+Tasks = Mapping[str, str]  # 'video', 'image' or 'only' -> the task of that head
 Table = Tuple[Tuple[str, str], ...]  # (pattern of a whole key, replacement)
 KEYS_SHOWN = 6  # how many keys a message lists
 
@@ -47,8 +47,8 @@ class Family(NamedTuple):
         convert (Callable): ``(state, backbone, tasks) -> Conversion``: names under ``backbone.``,
             ``neck.`` and ``cls_head.``. ``backbone`` is the module that the tensors are for.
             ``tasks`` says which task the head for clips ('video') or images ('image') belongs
-            to; a head without a task is dropped. Raises ``FamilyError`` on a key that neither
-            maps nor is declared as lost.
+            to, or the only head of a file ('only'); a head without a task is dropped. Raises
+            ``FamilyError`` on a key that neither maps nor is declared as lost.
         restores (Callable, optional): ``(our state) -> bool``, whether ``restore`` is for it.
         restore (Callable, optional): ``(our state, tasks) -> Conversion``, the way back to the
             foreign names. Raises ``FamilyError`` if a key has no foreign name.

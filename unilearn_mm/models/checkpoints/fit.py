@@ -2,14 +2,16 @@
 
 import re
 from logging import Logger
-from typing import List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from .family import (Family, FamilyError, State, backbone_of, families_of, known_families, shown,
                      unwrap)
+from .frozen import FrozenWeightsError, put_together
 from .settings import differences, settings_of
 
 SETTINGS_KEY = 'layer_settings'  # in the metadata of a checkpoint
@@ -22,21 +24,25 @@ class CheckpointMismatchError(RuntimeError):
     """A checkpoint and the model do not belong together."""
 
 
-def adopt(checkpoint: dict, model: nn.Module, name: str, logger: Logger) -> None:
+def adopt(checkpoint: dict, model: nn.Module, name: str, logger: Logger,
+          for_test: bool = False) -> None:
     """Give the tensors of a foreign file our names, in place; leave files in our names alone.
 
     Heads are left out, because foreign files do not say whose they are, and so are the parts
-    that the model does not have (the decoder of a pre-training).
+    that the model does not have (the decoder of a pre-training). But a test of a model with one
+    task takes the head of a file with one head. Frozen weights that the file lacks are taken from
+    the files that the config names (:mod:`frozen`).
 
     Args:
         checkpoint (dict): A loaded checkpoint.
         model (nn.Module): What it is for: a model with a ``backbone``, or a backbone.
         name (str): Its file, for messages.
         logger (Logger): Gets a line on what was renamed.
+        for_test (bool): Whether the model is tested with it, and not trained from it.
 
     Raises:
         CheckpointMismatchError: If it is of a family that the model does not understand, or
-            holds what its family does not declare.
+            holds what its family does not declare, or was trained with other frozen weights.
     """
     try:
         state = unwrap(checkpoint)
@@ -45,16 +51,29 @@ def adopt(checkpoint: dict, model: nn.Module, name: str, logger: Logger) -> None
     family = family_for(state, model, name)
     if family is None:
         checkpoint.setdefault('state_dict', state)
-        return
-    try:
-        conversion = family.convert(state, backbone_of(model), {})
-    except FamilyError as error:
-        raise CheckpointMismatchError(f'{name} ({family.name}): {error}') from error
-    parts = {child for child, _ in model.named_children()} if hasattr(model, 'backbone') else {
-        'backbone'}
-    checkpoint['state_dict'] = {key: value for key, value in conversion.state.items()
-                                if key.split('.')[0] in parts}
-    logger.info(f'{name}, a file of {family.name}, is renamed: {conversion.summary()}')
+    else:
+        try:
+            conversion = family.convert(state, backbone_of(model),
+                                        _only_task(model) if for_test else {})
+        except FamilyError as error:
+            raise CheckpointMismatchError(f'{name} ({family.name}): {error}') from error
+        parts = {child for child, _ in model.named_children()} if hasattr(model, 'backbone') else {
+            'backbone'}
+        checkpoint['state_dict'] = {key: value for key, value in conversion.state.items()
+                                    if key.split('.')[0] in parts}
+        logger.info(f'{name}, a file of {family.name}, is renamed: {conversion.summary()}')
+    if hasattr(model, 'backbone'):
+        try:
+            put_together(checkpoint, model, name, logger)
+        except FrozenWeightsError as error:
+            raise CheckpointMismatchError(str(error)) from error
+
+
+def _only_task(model: nn.Module) -> Dict[str, str]:
+    """The task of a model whose head has one classifier."""
+    classifiers = getattr(getattr(model, 'cls_head', None), 'fc_cls', None)
+    tasks = list(classifiers) if isinstance(classifiers, nn.ModuleDict) else []
+    return dict(only=tasks[0]) if len(tasks) == 1 else {}
 
 
 def family_for(state: State, model: nn.Module, name: str) -> Optional[Family]:
@@ -204,7 +223,7 @@ def load_whole(model: nn.Module, path: str, config: str) -> None:
     """
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     name = f'{path} with {config}'
-    adopt(checkpoint, model, name, MMLogger.get_current_instance())
+    adopt(checkpoint, model, name, MMLogger.get_current_instance(), for_test=True)
     compare(checkpoint, model, name, with_buffers=True).require_whole()
     model.load_state_dict(unwrap(checkpoint), strict=False)
 
@@ -233,6 +252,29 @@ def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logg
         {key: value for key, value in part['state_dict'].items()
          if key in own and own[key].shape == value.shape}, strict=False)
     logger.info(fit.summary())
+
+
+def init_backbone(backbone: BaseModule, init_weights: Callable[[], None],
+                  usual_cfg: Optional[list]) -> None:
+    """Initial values, then those of ``init_cfg=dict(type='Pretrained', checkpoint=FILE)``, if set.
+
+    Args:
+        backbone (BaseModule): A backbone, with the ``checkpoint_families`` that it understands.
+        init_weights (Callable): The method of its base class.
+        usual_cfg (list, optional): ``init_cfg`` for what the file lacks.
+
+    Raises:
+        CheckpointMismatchError: If the file does not fit.
+    """
+    given = backbone.init_cfg
+    pretrained = isinstance(given, dict) and given.get('type') == 'Pretrained'
+    if pretrained:
+        backbone.init_cfg = usual_cfg
+    init_weights()
+    if pretrained:
+        backbone.init_cfg, file = given, given['checkpoint']
+        load_backbone(backbone, CheckpointLoader.load_checkpoint(file, map_location='cpu'), file,
+                      MMLogger.get_current_instance())
 
 
 def _declared_optional(key: str, model: nn.Module) -> bool:
