@@ -66,11 +66,12 @@ def screen(folder: Path, paths: Iterable[str], media: str, workers: int,
         else:
             jobs[path] = (location, media)
     results = run_bounded(measure, jobs.values(), workers, time_limit)
-    for result, path in tqdm(zip(results, jobs), desc='screening', total=len(jobs),
-                             unit='clip' if media == VIDEO else 'image'):
+    order = list(jobs)
+    for place, result in tqdm(results, desc='screening', total=len(jobs),
+                              unit='clip' if media == VIDEO else 'image'):
         if isinstance(result, Stopped):
             result = Measured(0, 0, 0, str(result))
-        measured[path] = result._replace(problem=_reproducible(result.problem, folder))
+        measured[order[place]] = result._replace(problem=reproducible(result.problem, folder))
     return measured
 
 
@@ -123,5 +124,6 @@ def _check_declared(path: str, num_frames: int) -> None:
         raise Damaged(f'the header declares {declared} frames, {num_frames} can be decoded')
 
 
-def _reproducible(problem: str, folder: Path) -> str:
+def reproducible(problem: str, folder: Path) -> str:
+    """A reason without what differs from run to run, and with paths relative to the folder."""
     return _VARYING.sub('', problem.replace(f'{folder}{os.sep}', ''))
