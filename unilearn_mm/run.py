@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import List, Sequence, Union
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from .compat import package_folders
 
@@ -85,16 +86,21 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> Union[int, st
 
 
 def leave_process_group() -> None:
-    """End torch's process group, if there is one, when nothing refers to the models any more.
+    """End torch's process group, if there is one, when no model refers to it any more.
 
     Else gloo's threads may abort the process while it exits (pytorch/pytorch#190489). The models
-    go first: when a DistributedDataParallel is the last to hold the group, torch 2.11 joins gloo's
-    threads without letting go of the interpreter, which they may be waiting for to free the
-    tensors of the last collective, and the process hangs (pytorch/pytorch#56297).
+    let go first: when the Reducer of a DistributedDataParallel is the last to hold the group,
+    torch 2.11 joins gloo's threads without letting go of the interpreter, which they may be
+    waiting for to free the tensors of the last collective, and the process hangs
+    (pytorch/pytorch#56297). They are not deleted, because a Runner is a reference cycle, and to
+    collect it would end the workers of its data loaders in any order, with errors and delays.
     """
-    gc.collect()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    if not torch.distributed.is_initialized():
+        return
+    for model in gc.get_objects():
+        if DistributedDataParallel in type(model).__mro__:
+            model.reducer = model.logger = model.process_group = None
+    torch.distributed.destroy_process_group()
 
 
 def main(argv: Sequence[str]) -> Union[int, str, None]:
