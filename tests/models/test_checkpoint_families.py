@@ -8,6 +8,7 @@ import torch
 from mmaction.registry import MODELS
 
 from unilearn_mm.models.checkpoints.family import FamilyError, known_families, unwrap
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, family_for
 from unilearn_mm.models.checkpoints.mae_image import INFLATED
 from unilearn_mm.models.checkpoints.s4d import FINE_TUNED, PRETRAINED
 from unilearn_mm.models.checkpoints.videomae_transformers import VIDEOMAE_TRANSFORMERS
@@ -298,6 +299,26 @@ def test_our_names_belong_to_no_foreign_family():
     assert not any(family.recognises(state) for family in known_families())
     with pytest.raises(FamilyError, match=r"tasks without a head: \['dfew'\]"):
         FINE_TUNED.restore(state, dict(video='dfew'))
+
+
+def test_a_file_of_s2d_is_not_taken_for_an_image_model_of_mae():
+    state = {'patch_embed.proj.weight': torch.zeros(16, 3, 8, 8), 'cls_token': torch.zeros(1, 1, 16),
+             'prompt_blocks.0.conv0_0.weight': torch.zeros(8, 16, 1, 1)}
+    with pytest.raises(CheckpointMismatchError,
+                       match='s2d.pth: a file of S2D, for the backbone S2DVisionTransformer.*'
+                             'VisionTransformerMoAE, which understands S4D or VideoMAE'):
+        family_for(state, our_model(), 's2d.pth')
+
+
+def test_a_model_that_has_these_names_itself_takes_the_file_as_it_is():
+    class Image(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch_embed = torch.nn.ModuleDict(dict(proj=torch.nn.Conv2d(3, 4, 8)))
+
+    model = Image()
+    assert INFLATED.recognises(model.state_dict())
+    assert family_for(model.state_dict(), model, 'own.pth') is None
 
 
 def test_unwrap():

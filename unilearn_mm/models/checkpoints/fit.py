@@ -80,11 +80,13 @@ def family_for(state: State, model: nn.Module, name: str) -> Optional[Family]:
     """The family of a state dict, among those that a model understands.
 
     Returns:
-        Family | None: None if no known family recognises it.
+        Family | None: None if no known family recognises it, or the model has these very names.
 
     Raises:
         CheckpointMismatchError: If only other models understand it; the message says which.
     """
+    if all(name in state for name, _ in model.named_parameters()):
+        return None
     understood = families_of(model)
     for family in understood:
         if family.recognises(state):
