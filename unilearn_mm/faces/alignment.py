@@ -34,7 +34,7 @@ class CropRecord:
             in shares of the side, in the order of :class:`.detector.Detections`. For 'upright':
             the same points; only the angle is taken from them.
         smoothing (float): Standard deviation in seconds of the Gaussian window in which the
-            course of boxes and points is taken for a straight line; 0 smooths nothing.
+            course of boxes and points is taken for a parabola; 0 smooths nothing.
         version (int): Of the meaning of all this (:data:`VERSION`).
 
     Raises:
@@ -46,7 +46,7 @@ class CropRecord:
     size: int
     margin: float
     template: Tuple[Tuple[float, float], ...] = ARCFACE_TEMPLATE
-    smoothing: float = 0.1
+    smoothing: float = 0.05
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from .alignment import PRESETS, CropRecord, crop_transform, cut_out
 from .cuts import mark_cuts
 from .detector import Detections, FaceDetector, box_overlaps
 from .frames import Frame
-from .search import LOOKS, FaceLook, FaceSearch, SearchSettings
+from .search import FaceLook, FaceSearch, SearchSettings
 from .smoothing import WINDOW, smooth_at
 from .tracking import FaceTracker, TrackingSettings, TrackSummary
 
@@ -281,9 +281,10 @@ class FaceStream:
                 starts[identity] = points
                 new.append(identity)
         looks: Dict[int, Optional[FaceLook]] = {}
-        for identities, count in ((known, 1), (new, LOOKS)):
+        for identities in (known, new):
             looks.update(zip(identities, self._search.measure(
-                step.frame.image, [starts[identity] for identity in identities], count)))
+                step.frame.image, [starts[identity] for identity in identities],
+                is_known=identities is known)))
         for identity in sorted(starts):  # the older one of two tracks keeps a face
             look = looks[identity]
             if look is None or any(box_overlaps(look.box[None], other.box[None])[0, 0] > TWICE
@@ -338,11 +339,11 @@ class FaceStream:
     def _cut(self, course: _Course, step: _Step) -> TrackedFace:
         """The face of a track in a frame of it."""
         time, width = step.frame.time, self.record.smoothing
-        reach = [point for point in course.points if abs(point.time - time) <= WINDOW * width]
+        course.points = [point for point in course.points
+                         if point.index == step.index or point.time >= time - WINDOW * width]
         here = next(point for point in course.points if point.index == step.index)
-        course.points = [point for point in course.points if point.time >= time - WINDOW * width]
-        shape = smooth_at(np.array([point.time for point in reach]),
-                          np.array([point.shape for point in reach]), time, width)
+        shape = smooth_at(np.array([point.time for point in course.points]),
+                          np.array([point.shape for point in course.points]), time, width)
         box, points = shape[:4].astype(np.float32), shape[4:].reshape(5, 2).astype(np.float32)
         crop = cut_out(step.frame.image, crop_transform(self.record, box, points), self.record.size)
         seen = not np.isnan(here.score)

@@ -1,9 +1,9 @@
 """Where a scene ends: hard cuts in a stream of frames.
 
-Frames are compared as thumbnails by their correlation, so that dark scenes count like bright ones.
-A cut is a step that is large in itself, or that stands alone between two small ones: motion and
-fades come in several steps of like size, and a flash is over after a frame or two. Dissolves are
-not found.
+Pictures are compared as thumbnails by their correlation, so that dark scenes count like bright
+ones. A cut is a step that is large in itself and larger than most around it, or that stands alone
+among small ones: motion and fades come in several steps of like size, and a flash is over after a
+frame or two. Dissolves are not found.
 """
 
 from collections import deque
@@ -17,37 +17,87 @@ from .frames import Frame
 # In eight real clips at 2 to 30 frames a second the steps of 10 cuts are 0.77 to 1.3, the largest
 # of all others 0.39 (0.24 from 5 frames a second on).
 LARGE_STEP = 0.45
+LARGER_THAN_MOST = 2.0  # times the median of its neighbours: whip pans are no cuts
 # Two people photographed alike, one after the other: 0.06 to 0.3. Steps over 0.05 within a shot
-# are up to 3.5 times as large as the larger of their neighbours.
+# are up to 3.5 times as large as the largest of their neighbours.
 SMALL_STEP = 0.05
-STANDS_OUT = 5.0
-REACH = 3  # frames on each side of a step; shorter flashes are no cuts
+STANDS_OUT = 6.0
+LONG_GAP = 1.5  # times the median time between pictures: where frames are missing, steps are large
+REACH = 3  # pictures on each side of a step; shorter flashes are no cuts
+NEIGHBOURS = 5  # steps on each side: copies at a higher rate show a picture several times
+PATIENCE = 64  # frames; then what is known must do
 THUMBNAIL = (32, 18)  # px
 GREY_NOISE = 3.0  # of 255: thumbnails with less contrast than this count as plain
 
 
 def mark_cuts(frames: Iterable[Frame]) -> Iterator[Tuple[Frame, bool]]:
-    """Say of each frame whether a new scene begins with it. Runs three frames behind its input.
+    """Say of each frame whether a new scene begins with it.
+
+    Runs eight pictures behind its input, and 64 frames at most.
 
     Args:
-        frames (Iterable[Frame]): Frames in order.
+        frames (Iterable[Frame]): Frames in order. One whose image is the very object of the frame
+            before is the same picture.
 
     Yields:
         Tuple[Frame, bool]: Each frame, and True where it is the first after a hard cut.
     """
-    waiting: Deque[Frame] = deque()
-    thumbnails: List[np.ndarray] = []  # of the last frames: those that wait, and REACH + 1 before
+    finder = _CutFinder()
+    waiting: Deque[Tuple[Frame, int]] = deque()
     image = None
     for frame in frames:
-        if frame.image is not image:  # a frame that is shown again is not compared again
-            image, thumbnail = frame.image, _thumbnail(frame.image)
-        waiting.append(frame)
-        thumbnails.append(thumbnail)
-        if len(waiting) > REACH:
-            yield waiting.popleft(), _is_cut(thumbnails, len(thumbnails) - REACH - 1)
-            del thumbnails[:-2 * REACH - 1]
-    for place in range(len(thumbnails) - len(waiting), len(thumbnails)):
-        yield waiting.popleft(), _is_cut(thumbnails, place)
+        finder.add(frame, is_new=frame.image is not image)
+        # the place of the step to a picture; -1 where there is none
+        waiting.append((frame, finder.latest if frame.image is not image else -1))
+        image = frame.image
+        while waiting and (len(waiting) > PATIENCE or waiting[0][1] == -1
+                           or finder.latest - waiting[0][1] >= NEIGHBOURS + REACH - 1):
+            ready, place = waiting.popleft()
+            yield ready, place >= 0 and finder.is_cut(place)
+    for ready, place in waiting:
+        yield ready, place >= 0 and finder.is_cut(place)
+
+
+class _CutFinder:
+    """The last pictures as thumbnails.
+
+    Attributes:
+        latest (int): Place of the last one, counted from the first of the stream; -1 before it.
+    """
+
+    def __init__(self) -> None:
+        self.latest = -1
+        self._thumbnails: Deque[np.ndarray] = deque(maxlen=2 * (NEIGHBOURS + REACH) + PATIENCE)
+        self._shown: Deque[int] = deque(maxlen=self._thumbnails.maxlen)  # how often each is
+        self._times: Deque[float] = deque(maxlen=self._thumbnails.maxlen)  # from when on
+
+    def add(self, frame: Frame, is_new: bool) -> None:
+        """Take the next frame."""
+        if is_new:
+            self.latest += 1
+            self._thumbnails.append(_thumbnail(frame.image))
+            self._shown.append(1)
+            self._times.append(frame.time)
+        else:
+            self._shown[-1] += 1
+
+    def is_cut(self, place: int) -> bool:
+        """Whether there is a cut before the picture at a place."""
+        place += len(self._thumbnails) - 1 - self.latest
+        thumbnails, shown = list(self._thumbnails), self._shown
+        step = _step(thumbnails, place)
+        if step < SMALL_STEP:
+            return False
+        around = range(max(1, place - NEIGHBOURS), min(len(thumbnails), place + NEIGHBOURS + 1))
+        neighbours = [_step(thumbnails, other) for other in around if other != place] or [0.0]
+        if step >= LARGE_STEP:
+            return step >= LARGER_THAN_MOST * float(np.median(neighbours))
+        # what stands alone needs company on both sides
+        has_company = ((place > 1 or shown[place - 1] > 1)
+                       and (place + 1 < len(thumbnails) or shown[place] > 1))
+        gaps = np.diff([self._times[other] for other in (around[0] - 1, *around)])
+        is_usual = gaps[place - around[0]] <= LONG_GAP * np.median(gaps)
+        return bool(has_company and is_usual and step >= STANDS_OUT * max(neighbours))
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
@@ -57,10 +107,10 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def _step(thumbnails: List[np.ndarray], place: int) -> float:
-    """How unlike each other the frames before and from ``place`` on are: the smallest of
+    """How unlike each other the pictures before and from ``place`` on are: the smallest of
     1 - correlation over all pairs, or 0 where one side is empty."""
-    before = thumbnails[max(0, place - REACH):place]
-    after = thumbnails[place:place + REACH]
+    before = thumbnails[max(0, place - REACH):max(0, place)]
+    after = thumbnails[max(0, place):max(0, place + REACH)]
     return min((_unlike(first, second) for first in before for second in after), default=0.0)
 
 
@@ -68,12 +118,3 @@ def _unlike(first: np.ndarray, second: np.ndarray) -> float:
     noise = GREY_NOISE ** 2 * len(first)
     return float(1 - (first @ second + noise)
                  / np.sqrt((first @ first + noise) * (second @ second + noise)))
-
-
-def _is_cut(thumbnails: List[np.ndarray], place: int) -> bool:
-    step = _step(thumbnails, place)
-    if step < SMALL_STEP or step >= LARGE_STEP:
-        return step >= LARGE_STEP
-    neighbours = max(_step(thumbnails, place - 1), _step(thumbnails, place + 1))
-    has_both = 2 <= place < len(thumbnails) - 1
-    return has_both and step >= STANDS_OUT * neighbours

@@ -19,7 +19,9 @@ from .detector import Detections, FaceDetector
 
 MIN_FACE = 12.0  # px; no crop of a smaller face shows an expression
 LOOKS = 3  # at a face that was not seen before: 0.55, 0.95 and 0.97 SSIM of crops turned by 30 deg
+LOOKS_AGAIN = 2  # at a face whose points in the frame before are known
 STILL = 0.02  # of the distance of the eyes: when the points move less, another look is not needed
+STILL_AGAIN = 0.05  # the same for a known face: it turned by 4 degrees since the frame before
 REGION = 128  # px, sides of the square in which a face is measured
 REGION_EYES = 32  # px between the eyes in it
 # Which sizes: of 96/20, 96/24, 128/24, 128/32 and 160/32 the one whose points repeat best under
@@ -122,26 +124,28 @@ class FaceSearch:
                           ((found.points + 0.5) * ratio - 0.5).astype(np.float32))
 
     def measure(self, image: np.ndarray, starts: Sequence[np.ndarray],
-                looks: int = 1) -> List[Optional[FaceLook]]:
+                is_known: bool = False) -> List[Optional[FaceLook]]:
         """Look at single faces of a picture, each upright and at one size.
 
         Args:
             image (np.ndarray): (H, W, 3) uint8 RGB.
             starts (Sequence[np.ndarray]): For each face (5, 2), roughly where its points are.
-            looks (int): How often to look at most; each look starts from the last one's points.
+            is_known (bool): Whether these come from the frame before, and not from a search: then
+                one look is mostly enough. Each look starts from the last one's points.
 
         Returns:
             List[FaceLook | None]: None where no face is seen with the weak threshold.
         """
         faces: List[Optional[FaceLook]] = [None] * len(starts)
         points = dict(enumerate(starts))  # of the faces that need a look
-        for _ in range(looks):
+        still = STILL_AGAIN if is_known else STILL
+        for _ in range(LOOKS_AGAIN if is_known else LOOKS):
             matrices = [similarity_transform(start, REGION_TEMPLATE) for start in points.values()]
             regions = [cut_out(image, matrix, REGION) for matrix in matrices]
             seen = self.detector.detect(regions, self.weak_threshold) if regions else []
             for matrix, found, (index, start) in zip(matrices, seen, list(points.items())):
                 face = faces[index] = _nearest(found, matrix)
-                if face is None or _moved(face.points, start) < STILL:
+                if face is None or _moved(face.points, start) < still:
                     del points[index]
                 else:
                     points[index] = face.points
@@ -155,7 +159,7 @@ class FaceSearch:
         """
         found = self.find(image)
         found = found.take(found.scores >= self.settings.threshold)
-        looks = [look for look in self.measure(image, list(found.points), LOOKS)
+        looks = [look for look in self.measure(image, list(found.points))
                  if look is not None and look.score >= self.settings.threshold]
         return sorted(looks, key=lambda look: -float(np.prod(look.box[2:] - look.box[:2])))
 
