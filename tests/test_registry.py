@@ -144,6 +144,7 @@ ELSEWHERE = dict(
     LayerDecayConstructor='engine/test_optimizers.py',
     Bf16OptimWrapper='engine/test_optimizers.py',
     AnchorUpdateHook='test_s2d_training.py',
+    TrainedOnlyHook='test_s2d_training.py',
     CheckpointCheckHook='engine/test_checkpoint_check.py',
     PredictionFileHook='test_runs.py',
     ReadFailureHook='engine/test_read_failures.py',

@@ -7,7 +7,7 @@ import torch
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from s2d_models import PIXELS, SMALL, backbone_cfg, landmark_file, official, ours
+from s2d_models import NET, PIXELS, SMALL, backbone_cfg, landmark_file, official, ours
 from torch.utils.data import DataLoader, Dataset
 
 from official_s2d import OfficialAnchors, OfficialStep
@@ -54,21 +54,24 @@ class Watch(Hook):
         self.losses.append(outputs['loss'].item())
 
 
-def run(tmp_path, monkeypatch, sdl, epochs=EPOCHS, state=None, **preprocessor):
-    """A runner that has trained, and the losses of its steps."""
+def run(tmp_path, monkeypatch, sdl, epochs=EPOCHS, state=None, backbone=None, hooks=(),
+        checkpoint=None, resume=False, **preprocessor):
+    """A runner, and when it has trained the losses of its steps."""
     monkeypatch.setattr(sys, 'argv', ['test'])
-    watch = Watch()
-    torch.save(dict(state_dict=state), tmp_path / 'start.pth')
+    watch, start = Watch(), None
+    if state is not None:
+        start = str(tmp_path / 'start.pth')
+        torch.save(dict(state_dict=state), start)
     runner = Runner(
         model=dict(
             type='Recognizer3D',
-            backbone=backbone_cfg(),
+            backbone=backbone or backbone_cfg(),
             cls_head=dict(type='EmotionAnchorHead', in_channels=SMALL.dim, dropout_ratio=0.5,
                           num_classes=dict(toy_video=CLASSES), sdl=sdl),
             data_preprocessor=dict(type='MixedMediaPreprocessor', mean=MEAN, std=STD,
                                    **preprocessor)),
-        work_dir=str(tmp_path), default_scope='mmaction', log_level='ERROR',
-        experiment_name=tmp_path.name, train_dataloader=DataLoader(
+        work_dir=str(tmp_path), default_scope='mmaction', log_level='ERROR', randomness=dict(seed=0),
+        experiment_name=f'{tmp_path.name}_{epochs}_{resume}', train_dataloader=DataLoader(
             Clips(), batch_size=4, collate_fn=lambda batch: {
                 key: [part[key] for part in batch] for key in batch[0]}),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
@@ -76,8 +79,8 @@ def run(tmp_path, monkeypatch, sdl, epochs=EPOCHS, state=None, **preprocessor):
             optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
             paramwise_cfg=dict(bias_decay_mult=0., norm_decay_mult=0., flat_decay_mult=0.,
                                custom_keys=dict(temporal_embedding=dict(decay_mult=0.)))),
-        custom_hooks=[watch, dict(type='AnchorUpdateHook')],
-        load_from=str(tmp_path / 'start.pth'), default_hooks=dict(checkpoint=None, logger=None))
+        custom_hooks=[watch, *(dict(type=hook) for hook in hooks)],
+        load_from=start, resume=resume, default_hooks=dict(checkpoint=checkpoint, logger=None))
     yield runner
     runner.train()
     yield watch.losses
@@ -97,7 +100,8 @@ def test_twenty_steps_are_the_official_ones(tmp_path, monkeypatch):
     model.dropout.p = 0.5
     sdl = dict(mode='official', size=4, first_epoch=1, every=2,
                weights=((2, 0.01), (6, 0.1), (8, 0.5)))
-    running = run(tmp_path, monkeypatch, sdl, state=whole_state(model, net))
+    running = run(tmp_path, monkeypatch, sdl, state=whole_state(model, net),
+                  hooks=['AnchorUpdateHook'])
     anchors = next(running).model.cls_head.anchors
     bank = OfficialAnchors(CLASSES, SMALL.dim, size=4)
     bank.queues = [list(zip(features.clone(), labels.clone()))
@@ -134,7 +138,7 @@ def test_anchors_are_made_of_clips_that_were_not_mixed(tmp_path, monkeypatch):
     model, net = official()
     sdl = dict(size=4, first_epoch=0, weights=((1, 1.), ))
     running = run(tmp_path, monkeypatch, sdl, epochs=1, state=whole_state(model, net),
-                  mixing=dict(prob=1.), erasing=dict(prob=1.))
+                  hooks=['AnchorUpdateHook'], mixing=dict(prob=1.), erasing=dict(prob=1.))
     trained = next(running).model
     next(running)
     anchors = trained.cls_head.anchors
@@ -150,23 +154,34 @@ def test_anchors_are_made_of_clips_that_were_not_mixed(tmp_path, monkeypatch):
 
 def test_the_hook_without_anchors_is_refused(tmp_path, monkeypatch):
     model, net = official()
-    running = run(tmp_path, monkeypatch, None, state=whole_state(model, net))
+    running = run(tmp_path, monkeypatch, None, state=whole_state(model, net),
+                  hooks=['AnchorUpdateHook'])
     next(running)
     with pytest.raises(TypeError, match='found EmotionAnchorHead without them'):
         next(running)
 
 
-def test_weights_of_the_landmark_net_come_from_its_file(tmp_path, monkeypatch):
-    """``init_weights`` of the runner loads it; a checkpoint of ours holds it too."""
-    from mmaction.registry import MODELS
-    _, net = official()
-    cfg = backbone_cfg()
-    cfg['landmark_net'] = dict(cfg['landmark_net'], init_cfg=dict(
-        type='Pretrained', checkpoint=landmark_file(net, tmp_path)))
-    model = MODELS.build(dict(type='Recognizer3D', backbone=cfg))
-    model.init_weights()
-    x = torch.rand(1, 3, 16, 16)
-    torch.testing.assert_close(model.backbone.landmark_net(x), net(x), rtol=0, atol=1e-5)
-    again = MODELS.build(dict(type='Recognizer3D', backbone=backbone_cfg()))
-    again.load_state_dict(model.state_dict())
-    torch.testing.assert_close(again.backbone.landmark_net(x), net(x), rtol=0, atol=1e-5)
+def test_a_training_without_its_frozen_weights_on_disk_goes_on(tmp_path, monkeypatch):
+    """Its checkpoints hold what is trained; resumed, it ends where the uninterrupted one does."""
+    model, net = official()
+    torch.save(dict(model=model.state_dict()), tmp_path / 'official.pth')
+    backbone = backbone_cfg(
+        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'official.pth')),
+        landmark_net=dict(NET, init_cfg=dict(type='Pretrained',
+                                             checkpoint=landmark_file(net, tmp_path))))
+    ends = []
+    for name, hooks, parts in (('whole', ['CheckpointCheckHook'], [2]),
+                               ('parts', ['CheckpointCheckHook', 'TrainedOnlyHook'], [1, 2])):
+        work = tmp_path / name
+        for epochs in parts:
+            running = run(work, monkeypatch, None, epochs=epochs, backbone=backbone, hooks=hooks,
+                          checkpoint=dict(type='AtomicCheckpointHook'), resume=len(parts) == epochs)
+            runner = next(running)
+            next(running)
+        ends.append(runner.model.state_dict())
+    assert all(torch.equal(ends[1][key], value) for key, value in ends[0].items())
+    sizes = [(tmp_path / name / 'epoch_2.pth').stat().st_size for name in ('whole', 'parts')]
+    saved = torch.load(tmp_path / 'parts' / 'epoch_2.pth')['state_dict']
+    trained = {key for key, value in runner.model.named_parameters() if value.requires_grad}
+    assert {key for key in saved if key in dict(runner.model.named_parameters())} == trained
+    assert sizes[1] < 0.6 * sizes[0]
