@@ -5,6 +5,7 @@ import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.optim import build_optim_wrapper
+from s2d_models import SMALL, backbone_cfg
 
 DEPTH = 4
 
@@ -69,6 +70,27 @@ def test_new_modules_at_the_full_rate():
     assert found['backbone.blocks.2.moae.experts.fc1.weight'] == (1e-3, 0.05)
     assert found['backbone.blocks.2.moae.experts.fc1.bias'] == (1e-3, 0.)
     assert found['backbone.blocks.2.mlp.layers.1.weight'][0] == pytest.approx(1e-3 * 0.5**2)
+
+
+def test_mmpretrains_names_have_mmpretrains_rates():
+    """S2D's image stage: the ViT's layers by their depth, prompts and head at the full rate."""
+    target = MODELS.build(dict(
+        type='Recognizer3D',
+        backbone=backbone_cfg(with_tma=True, freeze_vit=False),
+        cls_head=dict(type='MultiTaskHead', in_channels=SMALL.dim, num_classes=dict(dfew=7))))
+    found = settings(build_optim_wrapper(target, dict(
+        optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+        constructor='LayerDecayConstructor', paramwise_cfg=dict(
+            decay_rate=0.5, num_layers=SMALL.depth,
+            no_decay=['pos_embed', 'cls_token', 'temporal_embedding']))).optimizer)
+    trained = {name: value for name, value in target.named_parameters() if value.requires_grad}
+    assert set(found) == set(trained) and len(found) > 100
+    for name, value in trained.items():
+        depth, depths = target.backbone.get_layer_depth(name, 'backbone.')
+        decays = value.dim() > 1 and not name.endswith(('bias', 'embed', 'token', 'embedding'))
+        assert found[name] == (pytest.approx(1e-3 * 0.5**(depths - 1 - depth)),
+                               0.05 if decays else 0.), name
+    assert found['backbone.temporal_embedding'] == (1e-3, 0.)
 
 
 def test_frozen_parameters_are_left_out():

@@ -23,13 +23,16 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
     embedding and learnable ``pos_embed``, ``cls_token`` and ``mask_token``, i + 1 for block i,
     ``num_layers + 1`` for everything after the blocks (official code, utils/optim_factory.py;
     MMAction2's LearningRateDecayOptimizerConstructor is the same, but knows no exceptions and
-    logs every parameter). Vectors and biases, stacked ones included, have no weight decay. The
-    groups carry their ``lr`` and are scaled together by ``auto_scale_lr`` and the schedulers.
+    logs every parameter). Blocks are ``backbone.blocks``, or ``backbone.layers`` as MMPretrain
+    calls them. What is frozen gets no group. Vectors and biases, stacked ones included, have no
+    weight decay. The groups carry their ``lr`` and are scaled together by ``auto_scale_lr`` and
+    the schedulers.
 
     ``paramwise_cfg`` holds ``decay_rate`` (float), ``num_layers`` (int, blocks of the backbone)
-    and optionally ``full_rate`` (list of str): parameters whose name contains one of these get
+    and optionally two lists of str. ``full_rate``: parameters whose name contains one of these get
     the full rate, e.g. ``['.moae.']`` for experts that start untrained (the official code gives
-    them the rate of their block).
+    them the rate of their block). ``no_decay``: those whose name contains one of these have no
+    weight decay.
 
     Raises:
         ValueError: If ``paramwise_cfg`` lacks a key or has an unknown one, or a block lies beyond
@@ -38,17 +41,18 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: List[dict], module: nn.Module, **kwargs) -> None:
         """Fill ``params`` with one group for each layer id and kind of parameter."""
-        known = {'decay_rate', 'num_layers', 'full_rate'}
+        known = {'decay_rate', 'num_layers', 'full_rate', 'no_decay'}
         given = set(self.paramwise_cfg)
         if given - known or not {'decay_rate', 'num_layers'} <= given:
-            raise ValueError(f'paramwise_cfg of LayerDecayConstructor takes decay_rate, num_layers '
-                             f'and full_rate, found {sorted(given)}')
+            raise ValueError('paramwise_cfg of LayerDecayConstructor takes decay_rate, num_layers, '
+                             f'full_rate and no_decay, found {sorted(given)}')
         groups = {}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
             layer = self._layer_of(name)
-            decays = parameter.dim() > 1 and not name.endswith('bias')
+            decays = parameter.dim() > 1 and not name.endswith('bias') and not any(
+                part in name for part in self.paramwise_cfg.get('no_decay', ()))
             if (layer, decays) not in groups:
                 scale = self.paramwise_cfg['decay_rate']**(
                     self.paramwise_cfg['num_layers'] + 1 - layer)
@@ -65,7 +69,7 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
             return last
         if name.startswith(BELOW_BLOCKS):
             return 0
-        if not name.startswith('backbone.blocks.'):
+        if not name.startswith(('backbone.blocks.', 'backbone.layers.')):
             return last
         layer = int(name.split('.')[2]) + 1
         if layer >= last:
