@@ -26,7 +26,6 @@ no clip (each is named with the reason), 2 if an error stopped the run.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import shutil
@@ -39,12 +38,12 @@ from preparation.clips import find_clips
 from preparation.face_extraction import (ALL, CLIP, FAILED, LARGEST, OK, OVERLAY, SHEET, Extraction,
                                          extract, failed)
 from preparation.face_lists import RawList, read_lists, unlabelled_list, write_list
+from preparation.reasons import MISSING, NEITHER, reproducible
 from preparation.samples import PrepareError
-from preparation.screening import MISSING, reproducible
 from tqdm import tqdm
 
 from unilearn_mm.datasets.locations import locate_clip
-from unilearn_mm.engine.checkpoint_files import write_atomically
+from unilearn_mm.files import write_atomically
 from unilearn_mm.faces.alignment import PRESETS
 from unilearn_mm.faces.clip_files import FORMATS
 from unilearn_mm.faces.search import SearchSettings
@@ -187,7 +186,7 @@ def find_videos(media: Path, lists: list[RawList]) -> list[Video]:
         location = locate_clip(str(media / name))
         there = os.path.lexists(media / name)
         videos.append(Video(name, Path(location['path'])) if location else
-                      Video(name, None, 'neither a file nor a folder' if there else MISSING))
+                      Video(name, None, NEITHER if there else MISSING))
     if not any(video.source for video in videos):
         raise PrepareError(f'none of the {len(videos)} videos is in {media}, e.g. '
                            f'{videos[0].name}; check --media.')

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from unilearn_mm.datasets.annotations import AnnotationError, AnnotationRow, read_annotations
 from unilearn_mm.datasets.manifests import FACE_CROPS, manifest_path
 from unilearn_mm.datasets.splits import write_annotations
-from unilearn_mm.engine.checkpoint_files import sha256_of, write_atomically
+from unilearn_mm.files import sha256_of, write_atomically
 
 from .face_extraction import ALL, FAILED, NO_FACE, OK
 from .samples import PrepareError

@@ -12,8 +12,9 @@ from unilearn_mm.datasets.annotations import (HEADER, AnnotationError, Annotatio
                                               parse_annotations)
 
 from .published import PUBLISHED, SOURCES, class_counts
+from .reasons import MISSING
 from .samples import PrepareError, Sample, SampleList
-from .screening import MISSING, Measured
+from .screening import Measured
 
 
 def write_list(part: SampleList, measured: dict[str, Measured], differences: list[str], out: Path,

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
@@ -15,11 +14,8 @@ from unilearn_mm.datasets.video_reader import VideoReader, open_video
 from unilearn_mm.media import MediaReadError, list_frames
 
 from .bounded import Stopped, run_bounded
+from .reasons import MISSING, NEITHER, reproducible
 from .samples import VIDEO
-
-MISSING = 'missing'
-# parts of the decoders' messages that differ from run to run: times and addresses
-_VARYING = re.compile(r'\[\d\d:\d\d:\d\d\] |@ 0x[0-9a-f]+|0x[0-9a-f]{6,}')
 
 
 class Measured(NamedTuple):
@@ -62,7 +58,7 @@ def screen(folder: Path, paths: Iterable[str], media: str, workers: int,
         location = locate(folder, path, media)
         if location is None:
             there = os.path.lexists(folder / path)
-            measured[path] = Measured(0, 0, 0, 'neither a file nor a folder' if there else MISSING)
+            measured[path] = Measured(0, 0, 0, NEITHER if there else MISSING)
         else:
             jobs[path] = (location, media)
     results = run_bounded(measure, jobs.values(), workers, time_limit)
@@ -122,8 +118,3 @@ def _check_declared(path: str, num_frames: int) -> None:
         declared = container.streams.video[0].frames  # 0 where the container does not say
     if declared not in (0, num_frames):
         raise Damaged(f'the header declares {declared} frames, {num_frames} can be decoded')
-
-
-def reproducible(problem: str, folder: Path) -> str:
-    """A reason without what differs from run to run, and with paths relative to the folder."""
-    return _VARYING.sub('', problem.replace(f'{folder}{os.sep}', ''))
