@@ -66,7 +66,7 @@ class MixupCutmix:
             ValueError: If a sample has no class id, or the numbers of classes differ.
         """
         num_classes = _num_classes_of(data_samples)
-        labels = _labels_of(data_samples)
+        labels = class_ids_of(data_samples)
         rng = rng_of(seeds, 'mixing')
         if rng.random() >= self.prob:
             return inputs
@@ -131,10 +131,15 @@ def _num_classes_of(data_samples: SampleList) -> int:
     return found.pop()
 
 
-def _labels_of(data_samples: SampleList) -> Tensor:
+def class_ids_of(data_samples: SampleList) -> Tensor:
+    """Class ids (N,) int64 of samples that were not mixed.
+
+    Raises:
+        ValueError: If a sample has none.
+    """
     for sample in data_samples:
         label = sample.get('gt_label')
         if label is None or label.is_floating_point() or label.shape != (1, ):
-            raise ValueError(f'{sample.get("path")}: gt_label is {label}, but mixing needs one '
-                             'class id (1,); leave mixing out for unlabelled samples')
+            raise ValueError(f'{sample.get("path")}: gt_label is {label}, but one class id (1,) is '
+                             'needed; leave mixing out for unlabelled samples')
     return torch.cat([sample.gt_label for sample in data_samples])
