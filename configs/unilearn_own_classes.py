@@ -9,7 +9,7 @@
 #   python tools/data/hold_out.py data/own/prepared/videos.csv --share 0.2 --out data/own/lists
 #   python tools/train.py configs/unilearn_own_classes.py
 _base_ = [
-    '_base_/finetune_transforms.py', '_base_/unilearn_vit_base.py', '_base_/finetune_100e.py'
+    '_base_/unilearn_finetune.py', '_base_/unilearn_vit_base.py', '_base_/unilearn_100e.py'
 ]
 work_dir = 'work_dirs/unilearn_own_classes'
 
@@ -38,28 +38,10 @@ clips = dict(
     data_root=data_root,
     data_prefix=dict(media='clips'))
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=8,
-    persistent_workers=True,
-    timeout=300,  # seconds; a file that hangs the decoder ends the run with its name
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    batch_sampler=dict(type='MixedMediaBatchSampler', balanced=['own']),
-    dataset=dict(
-        type='MixedMediaDataset',
-        pipeline=train_pipeline,
-        on_unreadable='replace',  # counted, named and bounded by ReadFailureHook
-        datasets=[dict(**clips, ann_file='lists/train.csv')]))
+    batch_sampler=dict(balanced=['own']),  # the classes are drawn equally often
+    dataset=dict(pipeline=train_pipeline, datasets=[dict(**clips, ann_file='lists/train.csv')]))
 val_dataloader = dict(
-    batch_size=24,
-    num_workers=8,
-    persistent_workers=True,
-    timeout=300,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    batch_sampler=dict(type='MixedMediaBatchSampler', test_mode=True),
     dataset=dict(
-        type='MixedMediaDataset',
         pipeline=test_pipeline,
         datasets=[dict(**clips, ann_file='lists/validation.csv', test_mode=True)]))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='WARUARMetric')
-test_evaluator = dict(type='WARUARMetric', prediction_file='predictions.csv')

@@ -66,6 +66,14 @@ image_pipeline = [
     dict(type='AntialiasResize', scale=(160, 160), interpolation='bicubic'),
     dict(type='Flip', flip_ratio=0.5), *pack
 ]
+# a clip without augmentation; the training has no validation
+test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='SampleFrames', clip_len=16, frame_interval=4, test_mode=True),
+    dict(type='DecodeClip'),
+    dict(type='FixedCrop', left=32, top=0, width=160, height=160),
+    dict(type='Resize', scale=(160, 160), keep_ratio=False), *pack
+]
 
 train_dataloader = dict(
     batch_size=48,  # clips on each GPU, 192 samples
@@ -113,4 +121,3 @@ param_scheduler = [
 ]
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 default_hooks = dict(checkpoint=dict(interval=10))
-find_unused_parameters = False

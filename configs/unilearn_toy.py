@@ -11,6 +11,9 @@ max_epochs = 16
 clip_len = 8  # frames spread over the whole clip: onset, apex and offset
 size = 64  # pixels; the faces have 96
 
+default_hooks = dict(routing=dict(type='RoutingHook', interval=20))  # load of the experts
+find_unused_parameters = True  # a step trains one task, the head of the other is idle
+
 model = dict(
     type='UniLearnRecognizer',
     data_preprocessor=dict(

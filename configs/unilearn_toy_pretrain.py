@@ -131,5 +131,4 @@ param_scheduler = [
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-find_unused_parameters = False
 custom_hooks = [*_base_.custom_hooks, dict(type='ReconstructionHook')]  # pictures in vis_data/

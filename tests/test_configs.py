@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from unilearn_mm.datasets.expression import MissingDataError
 from unilearn_mm.datasets.label_spaces import class_names
+from unilearn_mm.recipes import own_pipelines
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 RECIPES = sorted(path.name for path in CONFIGS.glob('*.py'))
@@ -72,6 +73,57 @@ def test_fold_selects_lists_and_work_dir(monkeypatch):
             f'EmoLabel_DataSplit/train(single-labeled)/train_set_{fold}.csv',
             f'EmoLabel_DataSplit/test(single-labeled)/test_set_{fold}.csv',
             f'EmoLabel_DataSplit/test(single-labeled)/test_set_{fold}.csv']
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_the_test_pipeline_is_that_of_the_first_test_data(name):
+    """Stock inference reads it at the top level."""
+    cfg = Config.fromfile(CONFIGS / name)
+    assert [step.type for step in cfg.test_pipeline[-2:]] == ['FormatShape', 'PackActionInputs']
+    if 'test_dataloader' in cfg:
+        tested = cfg.test_dataloader.dataset
+        assert cfg.test_pipeline == tested.pipeline
+        assert cfg.test_pipeline == tested.datasets[0].get('pipeline', tested.pipeline)
+
+
+@pytest.mark.parametrize('task, interval', [('dfew', 4), ('ferv39k', 1), ('mafw', 4)])
+def test_recipes_of_data_sets_differ_in_their_clips_only(task, interval):
+    """The sampling of frames is the paper's; the rest is that of the DFEW recipe."""
+    cfg, dfew = (Config.fromfile(CONFIGS / f'unilearn_{name}.py') for name in (task, 'dfew'))
+    for loader, sampler in (('train', dict(type='LinspaceFrames')), ('val', dict(
+            type='WindowFrames')), ('test', dict(type='WindowFrames', num_clips=2))):
+        for found in (cfg, dfew):
+            own_pipelines(found[f'{loader}_dataloader'])
+        parts, others = (found[f'{loader}_dataloader'].dataset.datasets for found in (cfg, dfew))
+        assert [part.task for part in parts] == [task, 'affectnet7'] and parts[1] == others[1]
+        assert parts[0].pipeline[1] == dict(sampler, clip_len=16, frame_interval=interval)
+        assert parts[0].pipeline[2:] == others[0].pipeline[2:]
+        assert bool(parts[0].get('test_mode')) == (loader != 'train')
+        for found in (cfg, dfew):
+            for key in ('datasets', 'pipeline'):
+                found[f'{loader}_dataloader'].dataset.pop(key)
+    assert cfg.model.cls_head.num_classes == {task: len(class_names(task)), 'affectnet7': 7}
+    own = ('fold', 'work_dir', 'clips', 'frames', 'train_list', 'test_list', 'test_data',
+           'train_pipeline', 'val_pipeline', 'test_pipeline')
+    for found in (cfg, dfew):
+        found.model.cls_head.pop('num_classes')
+        for key in own:
+            found.pop(key, None)
+    assert cfg.to_dict() == dfew.to_dict()
+
+
+def test_the_base_of_all_systems_has_nothing_of_one():
+    runtime = Config.fromfile(CONFIGS / '_base_' / 'default_runtime.py')
+    hooks = [*runtime.custom_hooks, *runtime.default_hooks.values()]
+    assert 'RoutingHook' not in [hook.type for hook in hooks]
+    assert 'find_unused_parameters' not in runtime
+    for name in RECIPES:
+        cfg = Config.fromfile(CONFIGS / name)
+        routed = cfg.model.backbone.get('moae') is not None
+        assert not routed or cfg.default_hooks.routing.type == 'RoutingHook', name
+        # ranks that train one of several heads in a step must not wait for the others
+        heads = (cfg.model.get('cls_head') or {}).get('num_classes')
+        assert not isinstance(heads, dict) or cfg.find_unused_parameters, name
 
 
 def test_work_dirs_do_not_collide():

@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from unilearn_mm.datasets import ExpressionImageDataset
-from unilearn_mm.recipes import data_parts, media_of, prediction_file
+from unilearn_mm.datasets.expression import ExpressionImageDataset
+from unilearn_mm.recipes import data_parts, media_of, own_pipelines, prediction_file
 
 
 def test_parts_are_those_of_the_recipe_itself_in_order():
@@ -17,6 +17,22 @@ def test_parts_are_those_of_the_recipe_itself_in_order():
     parts[2].ann_file = 'new'
     assert cfg.loader.dataset.datasets[1].dataset.datasets[1].ann_file == 'new'
     assert data_parts(ConfigDict(dataset=part)) == [part]
+
+
+def test_parts_without_a_pipeline_get_that_of_their_wrapper():
+    steps = [dict(type='OpenClip')]
+    parts = [dict(type='ExpressionVideoDataset'), dict(type='ExpressionImageDataset', pipeline=[])]
+    cfg = Config(dict(one=dict(dataset=dict(pipeline=steps, datasets=parts)),
+                      other=dict(dataset=dict(datasets=parts)),
+                      single=dict(dataset=dict(parts[0], pipeline=steps))))
+    for loader in cfg.values():
+        own_pipelines(loader)
+    clips, images = cfg.one.dataset.datasets
+    assert clips.pipeline == steps and images.pipeline == []
+    clips.pipeline.append(dict(type='DecodeClip'))
+    assert cfg.one.dataset.pipeline == steps, 'a copy'
+    assert 'pipeline' not in cfg.other.dataset.datasets[0]
+    assert cfg.single.dataset == dict(parts[0], pipeline=steps)
 
 
 def test_media_are_those_of_the_data_sets():

@@ -1,5 +1,6 @@
 """What a recipe says of its data, for tools that read it or change it."""
 
+import copy
 from typing import List
 
 from mmaction.registry import DATASETS
@@ -23,6 +24,13 @@ def data_parts(loader: ConfigDict) -> List[ConfigDict]:
         found[:0] = inside
         parts += [] if inside else [part]
     return parts
+
+
+def own_pipelines(loader: ConfigDict) -> None:
+    """Give the parts of a ``MixedMediaDataset`` that use its pipeline a copy of their own."""
+    if 'pipeline' in loader.dataset:
+        for part in loader.dataset.get('datasets', []):
+            part.setdefault('pipeline', copy.deepcopy(loader.dataset.pipeline))
 
 
 def media_of(part: ConfigDict) -> str:

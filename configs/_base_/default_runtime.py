@@ -15,7 +15,6 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='CheckpointCheckHook'),  # a checkpoint that does not fit is an error
     dict(type='PredictionFileHook'),  # predictions go to the work directory
-    dict(type='RoutingHook', interval=20),  # load of the experts, per source
     # a resumed run computes what the uninterrupted one would have computed
     dict(type='ExactResumeHook'),
     # no step on NaN or infinity; three such steps in a row end the run
@@ -40,8 +39,6 @@ visualizer = dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBack
 load_from = None
 resume = False
 randomness = dict(seed=0, diff_rank_seed=True)  # every rank draws its own noise
-# a step trains one task, the heads of the others are idle
-find_unused_parameters = True
 
 # what a packed sample says of itself; metric, mixing and error messages need it
 meta_keys = ('source', 'task', 'media', 'sample_id', 'path', 'num_classes', 'class_names', 'groups')

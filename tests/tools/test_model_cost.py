@@ -97,6 +97,7 @@ def test_recipes_without_sizes_in_their_backbone(name, tmp_path, monkeypatch, ca
 
 def test_made_up_samples_have_the_shape_of_the_test():
     cfg = Config.fromfile(ROOT / 'configs' / 'unilearn_dfew.py')
+    model_cost.own_pipelines(cfg.test_dataloader)
     parts = model_cost.data_parts(cfg.test_dataloader)
     shapes = [tuple(model_cost.made_up_sample(part)['inputs'].shape) for part in parts]
     assert shapes == [(2, 3, 16, 160, 160), (1, 3, 1, 160, 160)]

@@ -23,7 +23,7 @@ import unilearn_mm  # noqa: F401  (repairs the stack)
 from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.datasets.transforms.ordering import ORDERS
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
-from unilearn_mm.recipes import data_parts, media_of
+from unilearn_mm.recipes import data_parts, media_of, own_pipelines
 
 IN_ORDER = 'in order'
 FOLDER = 'audit_dynamics'
@@ -40,6 +40,7 @@ def reordered(cfg: Config, order: str) -> Config:
         ValueError: If no clips are tested, or a pipeline has no step that decodes.
     """
     cfg = copy.deepcopy(cfg)
+    own_pipelines(cfg.test_dataloader)
     parts = data_parts(cfg.test_dataloader)
     clips = [part for part in parts if media_of(part) == 'video']
     if not clips:

@@ -26,7 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import unilearn_mm  # noqa: F401
-from unilearn_mm.recipes import data_parts, media_of
+from unilearn_mm.recipes import data_parts, media_of, own_pipelines
 
 SIZE, FRAMES = 224, 64  # of what is made up: an aligned face, and the longest window of a recipe
 
@@ -109,6 +109,12 @@ def made_up_sample(part: ConfigDict) -> dict:
         return Compose(part.pipeline)(dict(sample, filename=path, path=path))
 
 
+def prediction(model: nn.Module, batch: dict, device: str) -> Callable[[], object]:
+    """What predicts a batch of packed samples when it is called; the model moves there."""
+    data = model.to(device).data_preprocessor(batch)
+    return lambda: model(**data, mode='predict')
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -132,17 +138,12 @@ def main() -> None:
         print(f'| {name} | {count:,} | {trained:,} |')
     print('\n| one sample of | views x channels x frames x height x width | GMACs | latency on '
           f'{args.device} (ms) |\n|---|---|---:|---:|')
+    own_pipelines(loader)
     for part in data_parts(loader):
         packed = made_up_sample(part)
         batch = {key: [value] for key, value in packed.items()}
-
-        def run():
-            return model(**data, mode='predict')  # noqa: B023 (called within this turn)
-
-        data = model.to('cpu').data_preprocessor(batch)
-        macs = count_macs(run)
-        data = model.to(args.device).data_preprocessor(batch)
-        spent = latency(run, args.repeats)
+        macs = count_macs(prediction(model, batch, 'cpu'))
+        spent = latency(prediction(model, batch, args.device), args.repeats)
         print(f'| {part.get("source") or part.get("task", part.type)} | '
               f'{" x ".join(map(str, packed["inputs"].shape))} | {macs / 1e9:.2f} | '
               f'{spent * 1e3:.1f} |', flush=True)

@@ -18,6 +18,7 @@ from collections import defaultdict
 from itertools import chain, islice, repeat
 from typing import Dict, List
 
+from mmaction.registry import HOOKS
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -27,6 +28,11 @@ import unilearn_mm
 
 STEP_METHODS = ('before_train_iter', 'after_train_iter')
 WARM_UP = 10  # steps
+
+
+def is_ours(hook: type) -> bool:
+    """Whether a class belongs to this package."""
+    return hook.__module__.startswith(unilearn_mm.__name__)
 
 
 def ready_runner(config: str, work_dir: str, ours: bool) -> Runner:
@@ -43,6 +49,8 @@ def ready_runner(config: str, work_dir: str, ours: bool) -> Runner:
     if not ours:
         cfg.custom_hooks = []
         cfg.default_hooks.checkpoint.type = 'CheckpointHook'
+        cfg.default_hooks = {name: hook for name, hook in cfg.default_hooks.items()
+                             if not is_ours(HOOKS.get(hook.type))}
     runner = Runner.from_cfg(cfg)
 
     def run_no_step() -> None:
@@ -74,8 +82,7 @@ def time_methods(runner: Runner) -> Dict[str, List[List[float]]]:
     spent: Dict[str, List[List[float]]] = defaultdict(list)
     for hook in runner.hooks:
         for name in STEP_METHODS:
-            if (type(hook).__module__.startswith(unilearn_mm.__name__)
-                    and getattr(type(hook), name) is not getattr(Hook, name)):
+            if is_ours(type(hook)) and getattr(type(hook), name) is not getattr(Hook, name):
                 spent[type(hook).__name__].append([])
                 setattr(hook, name, timed(getattr(hook, name), spent[type(hook).__name__][-1]))
     return spent

@@ -220,9 +220,8 @@ def write_config(folder: Path, processes: int) -> Path:
         dict(type='StepLR', step_size=1, gamma=0.7)]
     saves = dict(type=AtomicCheckpointHook.__name__, interval=1, max_keep_ckpts=2)
     cfg.default_hooks.checkpoint = dict(**saves, save_best='toy_image/UAR', rule='greater')
-    for hook in cfg.custom_hooks:
-        if hook.type == 'RoutingHook':
-            hook.interval = 3  # more than once an epoch, and not when a checkpoint is written
+    # more than once an epoch, and not when a checkpoint is written
+    cfg.default_hooks.routing.interval = 3
     cfg.custom_hooks = [
         *[hook for hook in cfg.custom_hooks if hook.type != ExactResumeHook.__name__],
         dict(type=ExactResumeHook.__name__), dict(type='EMAHook', momentum=0.1),
