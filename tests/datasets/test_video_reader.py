@@ -167,11 +167,10 @@ def test_a_file_without_video(folder):
 
 
 def test_a_playlist_opens_no_other_file(folder):
-    """FFmpeg would follow a list of addresses in a file that is named like a video."""
+    """FFmpeg would follow a list of other files in a file that is named like a video."""
     encode_video(folder / 'secret.mp4', pictures(num_frames=3))
-    (folder / 'list.mp4').write_text(
-        f'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{folder}/secret.mp4\n'
-        '#EXT-X-ENDLIST\n')
+    (folder / 'list.mp4').write_text("ffconcat version 1.0\nfile 'secret.mp4'\n")
+    assert len(from_the_start(folder / 'list.mp4')) == 3
     with pytest.raises(MediaReadError, match=r'list\.mp4: cannot be opened as a video'):
         VideoReader(str(folder / 'list.mp4'))
 
