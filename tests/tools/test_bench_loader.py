@@ -37,16 +37,24 @@ def first_batch(side):
     return side.finish(next(iter(side.loader))).squeeze(1)
 
 
+WITHOUT_CHANCE = f'''
+_base_ = ['{bench_loader.CONFIG}']
+custom_imports = _base_.custom_imports
+model = dict(data_preprocessor=dict(erasing=None))
+train_dataloader = dict(dataset=dict(pipeline=[
+    step for step in _base_.train_pipeline if step['type'] not in {RANDOM_TRANSFORMS}]))
+'''
+
+
 @pytest.mark.parametrize('storage', ['mp4', 'jpeg', 'packed'])
-def test_both_sides_end_at_the_same_numbers(data, monkeypatch, storage):
+def test_both_sides_end_at_the_same_numbers(data, monkeypatch, storage, tmp_path):
     """Without what is drawn by chance, but for the frames."""
-    args = argparse.Namespace(device='cpu', workers=0, batch_size=2)
+    (tmp_path / 'recipe.py').write_text(WITHOUT_CHANCE)
+    args = argparse.Namespace(config=str(tmp_path / 'recipe.py'), device='cpu', workers=0,
+                              batch_size=2)
     monkeypatch.setattr(bench_loader, 'STAGES', {
         name: stage for name, stage in official_loader.STAGES.items()
         if name not in RANDOM_STAGES})
-    monkeypatch.setattr(bench_loader, 'PIPELINE', [
-        step for step in bench_loader.PIPELINE if step['type'] not in RANDOM_TRANSFORMS])
-    monkeypatch.setitem(bench_loader.PREPROCESSOR, 'erasing', None)
     ours = bench_loader.our_side(data / storage, args)
     ours.batches.as_draws = False  # draws from the same global generator as the official side
     theirs = bench_loader.official_side(data / ('jpeg' if storage == 'packed' else storage), args)
@@ -55,6 +63,15 @@ def test_both_sides_end_at_the_same_numbers(data, monkeypatch, storage):
     level = 1 / (255 * 0.225)  # a grey level is at most this much
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2.1 * level)
     assert not torch.allclose(theirs[0, :, 0], theirs[0, :, 8], atol=10 * level)  # it moves
+
+
+def test_recipes_of_another_size_are_no_equal_work(data):
+    args = argparse.Namespace(config=str(bench_loader.CONFIG.with_name('unilearn_toy.py')),
+                              device='cpu', workers=0, batch_size=2)
+    side = bench_loader.our_side(data / 'packed', args)
+    with pytest.raises(ValueError, match=r'found clips \(2, 1, 3, 8, 64, 64\), .*must end at'):
+        side.one_pass(0)
+    assert {'UniformSample', 'resize'} & set(side.watch.seconds) == {'UniformSample'}
 
 
 def test_both_rand_augments_do_the_same(data):

@@ -3,8 +3,9 @@
     python tools/benchmark/bench_loader.py                       # makes its own clips
     python tools/benchmark/bench_loader.py --data /tmp/clips     # makes them there, or uses them
     python tools/benchmark/bench_loader.py --device cuda --workers 4
+    python tools/benchmark/bench_loader.py --config configs/unilearn_dfew.py    # the default
 
-Ours is the pipeline of configs/unilearn_dfew.py. Both sides read the same clips and end at a
+Ours is the training pipeline of CONFIG for clips. Both sides read the same clips and end at a
 normalised float32 batch (B, 3, 16, 160, 160) on the device; RandAugment, crop, flip and erasing
 are on, mixup and CutMix are left out on both sides (both mix on the device in training). The
 passes over the clips alternate; medians are printed. The official code has no packed cache: ours
@@ -46,21 +47,21 @@ from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401
 from unilearn_mm.datasets.draws import Draw
+from unilearn_mm.recipes import data_parts, own_pipelines
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'data'))
-from pack_frames import find_clips, pack_clip
+from pack_frames import Clip, find_clips, pack_clip
 
-_recipe = Config.fromfile(Path(__file__).parents[2] / 'configs' / 'unilearn_dfew.py')
-PIPELINE = _recipe.video_train_pipeline
-PREPROCESSOR = dict(_recipe.model.data_preprocessor, mixing=None)
-# transform -> stage of the table, in the words of the official side where both have the stage
+CONFIG = Path(__file__).parents[2] / 'configs' / 'unilearn_dfew.py'
+# transform -> stage of the table, in the words of the official side where both have the stage;
+# other transforms are stages of their own name
 STAGE_OF = dict(
     OpenClip='open + decode', LinspaceFrames='open + decode', DecodeClip='open + decode',
     AntialiasResize='resize', ClipRandAugment='RandAugment', RandomResizedCrop='crop + flip',
     Resize='crop + flip', Flip='crop + flip', FormatShape='pack + collate',
     PackActionInputs='pack + collate')
 REST = 'rest (loader, draws)'
-TABLE_STAGES = [*STAGES, 'pack + collate', 'to device + preprocessor', REST]
+LAST_STAGES = ['pack + collate', 'to device + preprocessor', REST]
 # row of the table -> storage that each side reads
 ROWS = {'mp4': ('mp4', 'mp4'), 'JPEG folders': ('jpeg', 'jpeg'),
         'packed cache (official: JPEG folders)': ('jpeg', 'packed')}
@@ -158,7 +159,9 @@ class Side:
         start = self.watch.clock()
         for batch in self.loader:
             clips = self.finish(batch)
-            assert clips.dtype == torch.float32 and clips.shape[-4:] == (3, CLIP_LEN, SIZE, SIZE)
+            if clips.dtype != torch.float32 or clips.shape[-4:] != (3, CLIP_LEN, SIZE, SIZE):
+                raise ValueError(f'found clips {tuple(clips.shape)}, {clips.dtype}; both sides '
+                                 f'must end at float32 (..., 3, {CLIP_LEN}, {SIZE}, {SIZE})')
         spent = self.watch.clock() - start
         stages = dict(self.watch.seconds)
         stages[REST] = spent - sum(stages.values())
@@ -195,23 +198,24 @@ def official_side(media: Path, args: argparse.Namespace) -> Side:
 
 
 def our_side(media: Path, args: argparse.Namespace) -> Side:
-    """Our data path over the clips of a folder."""
+    """Our data path over the clips of a folder: that of the first training data of a recipe."""
+    cfg = Config.fromfile(args.config)
+    own_pipelines(cfg.train_dataloader)
+    part = data_parts(cfg.train_dataloader)[0]
     with tempfile.TemporaryDirectory() as folder:
         ann_file = Path(folder) / 'clips.csv'
         ann_file.write_text('video_name,label\n'
                             + ''.join(f'{path.name},0\n' for path in sorted(media.iterdir())))
-        dataset = DATASETS.build(dict(
-            type='MixedMediaDataset',
-            datasets=[dict(
-                type='ExpressionVideoDataset', task='toy_video', data_root=str(media),
-                ann_file=str(ann_file), data_prefix=dict(media=''),
-                pipeline=PIPELINE)]))
+        part.update(data_root=str(media), ann_file=str(ann_file), data_prefix=dict(media=''))
+        dataset = DATASETS.build(
+            dict(cfg.train_dataloader.dataset, datasets=[part], on_unreadable='raise'))
         dataset.full_init()
-    preprocessor = MODELS.build(PREPROCESSOR).to(args.device)
+    preprocessor = MODELS.build(dict(cfg.model.data_preprocessor, mixing=None)).to(args.device)
     watch = stopwatch(args)
     pipeline = dataset.datasets[0].pipeline
-    pipeline.transforms = [watch.timed(STAGE_OF[type(step).__name__], step)
-                           for step in pipeline.transforms]
+    names = [type(step).__name__ for step in pipeline.transforms]
+    pipeline.transforms = [watch.timed(STAGE_OF.get(name, name), step)
+                           for name, step in zip(names, pipeline.transforms)]
     return Side(dataset, pseudo_collate,
                 lambda batch: preprocessor(batch, training=True)['inputs'], watch, args)
 
@@ -284,8 +288,9 @@ def prepare(data: Path, args: argparse.Namespace) -> List[str]:
     if not (data / 'jpeg').is_dir():
         make_clips(data, args.clips, args.frames, args.size)
     if not (data / 'packed').is_dir():
-        for clip in tqdm(find_clips(data / 'jpeg', data / 'packed'), 'packing', leave=False):
-            problem = pack_clip(clip, SIZE)
+        clips = find_clips(data / 'jpeg', data / 'packed')
+        for name, source in tqdm(clips.items(), 'packing', leave=False):
+            problem = pack_clip(Clip(source, data / 'packed' / f'{name}.npy'), SIZE)
             if problem:
                 sys.exit(problem)
     storages = [name for name in ('mp4', 'jpeg', 'packed') if (data / name).is_dir()]
@@ -319,7 +324,9 @@ def print_tables(speeds: Dict[tuple, float], stages: Dict[tuple, Dict[str, float
     print('\n| ms per clip | ' + ' | '.join(f'{side}, {storage}' for side, storage in stages)
           + ' |')
     print('|---' * (1 + len(stages)) + '|')
-    for stage in TABLE_STAGES:
+    own = dict.fromkeys(stage for spent in stages.values() for stage in spent)
+    middle = [stage for stage in own if stage not in [*STAGES, *LAST_STAGES]]
+    for stage in [*STAGES, *middle, *LAST_STAGES]:
         print(f'| {stage} | ' + ' | '.join(
             f'{spent[stage]:.2f}' if stage in spent else '-' for spent in stages.values()) + ' |')
     print('| all | ' + ' | '.join(f'{sum(spent.values()):.2f}' for spent in stages.values())
@@ -331,6 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
+    add('--config', default=str(CONFIG), help='recipe of our side (%(default)s)')
     add('--device', choices=('cpu', 'cuda'), default='cpu')
     add('--workers', type=int, default=0, help='loader workers (%(default)s)')
     add('--batch-size', type=int, default=8)
@@ -341,8 +349,9 @@ def main() -> None:
     add('--size', type=int, default=224, help='side of the frames on disk, px (%(default)s)')
     args = parser.parse_args()
     one_thread()
-    print(f'{args.device} ({processor_name()}), torch {torch.__version__}, {args.workers} '
-          f'workers, batches of {args.batch_size}, {args.repeats} passes')
+    print(f'{Path(args.config).name}, {args.device} ({processor_name()}), torch '
+          f'{torch.__version__}, {args.workers} workers, batches of {args.batch_size}, '
+          f'{args.repeats} passes')
     with tempfile.TemporaryDirectory() as temporary, \
             DefaultScope.overwrite_default_scope('mmaction'):
         data = args.data or Path(temporary)
