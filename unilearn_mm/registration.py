@@ -18,12 +18,15 @@ import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 from . import compat
 
-# registry of MMAction2: the modules that have to be imported for our names in it
-LOCATIONS = dict(
+# registry: the modules that have to be imported for our names in it
+MMENGINE_LOCATIONS = dict(
+    MODEL_WRAPPERS=['unilearn_mm.engine.sharding'],  # Runner.wrap_model looks here
+)
+MMACTION_LOCATIONS = dict(
     MODELS=['unilearn_mm.models'],
     DATASETS=['unilearn_mm.datasets.expression', 'unilearn_mm.datasets.mixed_media'],
     DATA_SAMPLERS=['unilearn_mm.datasets.samplers'],
@@ -33,14 +36,13 @@ LOCATIONS = dict(
     ],
     HOOKS=['unilearn_mm.engine.hooks', 'unilearn_mm.engine.sharding'],
     LOOPS=['unilearn_mm.engine.train_loop'],
-    MODEL_WRAPPERS=['unilearn_mm.engine.sharding'],
     OPTIM_WRAPPERS=['unilearn_mm.engine.optimizers'],
     OPTIM_WRAPPER_CONSTRUCTORS=['unilearn_mm.engine.optimizers'],
 )
 
 
 def prepare_mmengine() -> None:
-    """Check the installation, and let MMEngine do what the three modules below say.
+    """Check the installation, repair MMEngine, and let it do what the modules below say.
 
     Raises:
         ImportError: A package or system library is missing or of an unfit version.
@@ -50,14 +52,18 @@ def prepare_mmengine() -> None:
     compat.repair('mmengine')
     import_module('unilearn_mm.engine.checkpoint_files')
     import_module('unilearn_mm.engine.score_rules')
+    _add_locations('mmengine.registry', MMENGINE_LOCATIONS)
 
 
 def prepare_mmaction() -> None:
-    """Repair MMAction2 and add ``LOCATIONS`` to its registries."""
+    """Repair MMAction2 and let it find our modules."""
     compat.repair('mmaction')
-    registries = import_module('mmaction.registry')
-    for name, modules in LOCATIONS.items():
-        registry = getattr(registries, name)
+    _add_locations('mmaction.registry', MMACTION_LOCATIONS)
+
+
+def _add_locations(registries: str, locations: Dict[str, List[str]]) -> None:
+    for name, modules in locations.items():
+        registry = getattr(import_module(registries), name)
         registry._locations += modules
         registry._imported = False  # it may have been asked before
 

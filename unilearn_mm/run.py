@@ -14,7 +14,7 @@ from typing import List, Sequence, Union
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from .compat import package_folders
+from unilearn_mm.compat import package_folders
 
 USAGE = """usage: python -m unilearn_mm.run SCRIPT [ARGS ...]
 
