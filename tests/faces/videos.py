@@ -146,5 +146,5 @@ def damage(kind: str, path: Path, whole: Path, seed: int) -> None:
         raise ValueError(kind)
 
 
-DAMAGES = ('truncated', 'bits flipped', 'zeroed', 'sound only', 'cover picture', 'zero frames', '4K',
-           '8 px', '16 bit', 'text', 'noise', 'empty', 'image', 'play list')
+DAMAGES = ('truncated', 'bits flipped', 'zeroed', 'sound only', 'cover picture', 'zero frames',
+           '4K', '8 px', '16 bit', 'text', 'noise', 'empty', 'image', 'play list')

@@ -302,7 +302,8 @@ def test_our_names_belong_to_no_foreign_family():
 
 
 def test_a_file_of_s2d_is_not_taken_for_an_image_model_of_mae():
-    state = {'patch_embed.proj.weight': torch.zeros(16, 3, 8, 8), 'cls_token': torch.zeros(1, 1, 16),
+    state = {'patch_embed.proj.weight': torch.zeros(16, 3, 8, 8),
+             'cls_token': torch.zeros(1, 1, 16),
              'prompt_blocks.0.conv0_0.weight': torch.zeros(8, 16, 1, 1)}
     with pytest.raises(CheckpointMismatchError,
                        match='s2d.pth: a file of S2D, for the backbone S2DVisionTransformer.*'

@@ -132,7 +132,8 @@ def test_the_manifest_says_how_and_what(made, media):
 
 
 def test_the_record_reaches_the_metainfo_of_the_data_set(made):
-    assert dataset(made).metainfo['face_crops'] == {'dfew': manifest_of(made, 'train')['face_crops']}
+    crops = manifest_of(made, 'train')['face_crops']
+    assert dataset(made).metainfo['face_crops'] == {'dfew': crops}
 
 
 def test_overlay_and_sheet_are_for_the_eye(made, media):
@@ -142,7 +143,7 @@ def test_overlay_and_sheet_are_for_the_eye(made, media):
     assert len(drawn) == NUM_FRAMES
     raw = frames_of('single_face.mp4')[0].astype(int)
     changed = np.abs(drawn[0] - raw).sum(-1) > 150
-    rows, columns = np.nonzero(changed[30:])  # below the time
+    _, columns = np.nonzero(changed[30:])  # below the time
     with av.open(str(made / 'overlay' / 'none.mp4')) as container:
         assert sum(1 for _ in container.decode(video=0)) == 10, 'also where nothing was found'
     assert 70 < columns.min() < 130 and 160 < columns.max() < 220, 'left and right side of the face'
