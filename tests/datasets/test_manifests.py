@@ -77,8 +77,8 @@ def test_every_checkpoint_says_how_the_faces_were_cut_out(root, tmp_path):
     loader = dict(batch_size=7, dataset=dict(dataset(root, 'with'), pipeline=[]),
                   sampler=dict(type='DefaultSampler'))
     Runner(Average(), work_dir=str(tmp_path / 'run'), train_dataloader=loader,
-           train_cfg=dict(by_epoch=True, max_epochs=1), optim_wrapper=dict(
-               optimizer=dict(type='SGD', lr=0.1)), default_scope='mmaction',
+           train_cfg=dict(by_epoch=True, max_epochs=1),
+           optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), default_scope='mmaction',
            experiment_name='manifests').train()
     meta = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['meta']
     assert meta['dataset_meta']['face_crops'] == {'with': RECORD}

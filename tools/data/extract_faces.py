@@ -110,8 +110,9 @@ class Workshop:
             report = json.loads(self._report_path(name).read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
+        expected = [extra for extra in self.extras if extra != SHEET or report['clips']]
         if report['status'] == FAILED or not all(self._extra_path(extra, name).exists()
-                                                 for extra in self.extras):
+                                                 for extra in expected):
             return None
         return report if all(_is_whole(self._clip_path(name, clip), clip)
                              for clip in report['clips']) else None

@@ -7,8 +7,9 @@
 All video files (mp4, avi, mov, mkv, webm) below ROOT/MEDIA go to videos.csv, all image files
 (jpg, jpeg, png, bmp) to images.csv; MEDIA is ROOT itself unless given. With --label-from-folder
 the folder in which a file lies names its class: a class of that task, or a word such as Happy; or
-one of the class names in a file of your own, which has one in each line. Files of other types are left out and counted. A folder of frames is not one clip here: the images
-in it are images. Written: videos.csv, images.csv, .manifest.json and .samples.csv.
+one of the class names in a file of your own, which has one in each line. Files of other types are
+left out and counted. A folder of frames is not one clip here: the images in it are images. Written:
+videos.csv, images.csv, .manifest.json and .samples.csv.
 """
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def read_lists(arguments) -> list[SampleList]:
                                        label_of(Path(above).name, str(path))))
     if not any(parts.values()):
         raise PrepareError(f'{folder}: no file with a suffix of {", ".join(MEDIA)} there.')
-    return [SampleList(f'{media}s', arguments.label_from_folder or UNLABELLED, 'all', media, arguments.media or '.', samples,
+    task = arguments.label_from_folder or UNLABELLED
+    return [SampleList(f'{media}s', task, 'all', media, arguments.media or '.', samples,
                        left_out=dict(sorted(left_out.items())))
             for media, samples in parts.items() if samples]
 

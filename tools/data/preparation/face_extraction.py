@@ -104,7 +104,7 @@ def extract(source: Path, folder: Path, task: Extraction) -> dict:
         report['reason'] = str(error)
     except OSError:
         raise  # the disk, not the video
-    except Exception as error:  # whatever a damaged video leads to, the others go on
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with one video, the others go on)
         report['reason'] = f'{type(error).__name__}: {error}'
     return report
 
@@ -166,9 +166,9 @@ def no_face_reason(summary, tracking: TrackingSettings) -> str:
     if not summary.tracks:
         return f'no face in 0 of {summary.frames} frames; lower --det-thr or look at --overlay'
     longest = max(track.end - track.start for track in summary.tracks)
-    return (f'no face for {tracking.min_length:g} s: the longest of {len(summary.tracks)} tracks in '
-            f'{summary.frames} frames lasts {longest:.2f} s; lower --min-track or --det-thr, or look '
-            'at --overlay')
+    return (f'no face for {tracking.min_length:g} s: the longest of {len(summary.tracks)} tracks '
+            f'in {summary.frames} frames lasts {longest:.2f} s; lower --min-track or --det-thr, or '
+            'look at --overlay')
 
 
 def _keep(tracks: Path, clip: Path, kept: list[TrackSummary], task: Extraction) -> None:
@@ -217,7 +217,7 @@ def _crops_of(path: Path):
 
 
 def _as_json(track: TrackSummary) -> dict:
-    return {name: round(float(value), DECIMALS) if isinstance(value, (float, np.floating)) else value
+    return {name: round(value, DECIMALS) if isinstance(value, float) else value
             for name, value in track._asdict().items()}
 
 

@@ -103,8 +103,8 @@ def write_list(part: RawList, reports: dict[str, dict], made: dict, out: Path) -
         'media': 'video',
         'media_folder': 'clips',
         'source_list': part.source,
-        'written_list': kept and dict(path=path.name, sha256=sha256_of(path), rows=len(kept))
-        or None,
+        'written_list': (dict(path=path.name, sha256=sha256_of(path), rows=len(kept))
+                         if kept else None),
         FACE_CROPS: made[FACE_CROPS],
         'faces': made['faces'],
         'format': made['format'],

@@ -93,7 +93,7 @@ def measure(location: dict, media: str) -> Measured:
             raise Damaged(f'frames of different sizes: {shown}')
     except (Damaged, MediaReadError) as error:
         problem = str(error)
-    except Exception as error:  # whatever a decoder raises, the file cannot be used
+    except Exception as error:  # noqa: BLE001 (whatever a decoder raises, the file is bad)
         problem = f'{type(error).__name__}: {error}'
     height, width = next(iter(sizes), (0, 0))
     return Measured(num_frames, width, height, problem)
