@@ -32,7 +32,8 @@ class Clips(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         sample = ActionDataSample(metainfo=dict(
-            task='toy_video', media='video', num_classes=CLASSES, path=f'{index}'))
+            task='toy_video', media='video', num_classes=CLASSES, path=f'{index}',
+            draw_seed=index))
         sample.set_gt_label(int(self.labels[index]))
         return dict(inputs=self.pixels[index], data_samples=sample)
 
@@ -151,6 +152,26 @@ def test_anchors_are_made_of_clips_that_were_not_mixed(tmp_path, monkeypatch):
     for place, (label, slot) in enumerate(((1, -1), (3, -1), (5, -1), (0, -1))):
         torch.testing.assert_close(anchors.features[label, slot], features[place])
         torch.testing.assert_close(anchors.soft_labels[label, slot], soft[place])
+
+
+def test_official_anchors_are_made_of_erased_clips_that_were_not_mixed(tmp_path, monkeypatch):
+    """In training mode; here without dropout, so that they can be made again."""
+    model, net = official()
+    sdl = dict(mode='official', size=4, first_epoch=0, weights=())
+    running = run(tmp_path, monkeypatch, sdl, epochs=1, state=whole_state(model, net),
+                  hooks=['AnchorUpdateHook'], mixing=dict(prob=1.), erasing=dict(prob=1.))
+    trained = next(running).model
+    trained.cls_head.dropout.p = 0.
+    next(running)
+    preprocessor = trained.data_preprocessor
+    preprocessor.mixing = None
+    batch = [Clips()[index] for index in range(4, 8)]
+    erased = preprocessor({key: [part[key] for part in batch] for key in batch[0]}, training=True)
+    with torch.no_grad():
+        features = trained.eval().backbone(erased['inputs'][:, 0])
+    anchors = trained.cls_head.anchors
+    for place, (label, slot) in enumerate(((1, -1), (3, -1), (5, -1), (0, -1))):
+        torch.testing.assert_close(anchors.features[label, slot], features[place])
 
 
 def test_the_hook_without_anchors_is_refused(tmp_path, monkeypatch):

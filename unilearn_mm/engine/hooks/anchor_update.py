@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import is_model_wrapper
 
+from unilearn_mm.models.data_preprocessors import MixedMediaPreprocessor
 from unilearn_mm.models.heads.emotion_anchor_head import EmotionAnchorHead
 
 
@@ -15,8 +16,8 @@ from unilearn_mm.models.heads.emotion_anchor_head import EmotionAnchorHead
 class AnchorUpdateHook(Hook):
     """After a step, make anchors of its batch as it was before erasing and mixing.
 
-    That costs another forward pass, in the epochs that the ``sdl`` of the
-    :class:`EmotionAnchorHead` names.
+    In the head's mode 'official', they are made of the batch after erasing. That costs another
+    forward pass, in the epochs that the ``sdl`` of the :class:`EmotionAnchorHead` names.
     """
 
     def before_train(self, runner) -> None:
@@ -38,11 +39,17 @@ class AnchorUpdateHook(Hook):
         if not head.anchors_are_due() or head.task_of(
                 data_batch['data_samples']) != head.anchor_task:
             return
-        data = model.data_preprocessor(data_batch, training=False)
+        preprocessor = model.data_preprocessor
+        if head.official and isinstance(preprocessor, MixedMediaPreprocessor):
+            preprocessor.keep_unmixed = True  # the draws are those of the step
+            inputs = preprocessor(data_batch, training=True)['unmixed'].inputs
+            preprocessor.keep_unmixed = False
+        else:
+            inputs = preprocessor(data_batch, training=False)['inputs']
         model.train(head.official)
         with torch.no_grad(), runner.optim_wrapper.optim_context(runner.model):
-            feats, _ = model.extract_feat(**data)
-            head.update_anchors(feats, data['data_samples'])
+            feats, _ = model.extract_feat(inputs)
+            head.update_anchors(feats, data_batch['data_samples'])
         model.train()
 
 
