@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmaction', 'mmpretrain')
 # what is for those who have no torch
 LIGHT = ['', 'files', 'media', 'datasets.annotations', 'datasets.label_spaces',
-         'datasets.readers', 'datasets.splits', 'evaluation.bootstrap', 'evaluation.calibration',
+         'datasets.locations', 'datasets.manifests', 'datasets.readers', 'datasets.splits',
+         'datasets.video_reader', 'evaluation.bootstrap', 'evaluation.calibration',
          'evaluation.expression_scores', 'evaluation.prediction_table',
          'evaluation.score_tables', 'evaluation.subgroups', 'evaluation.temperature',
          *sorted(f'{folder}.{path.stem}' for folder in ('faces', 'visualization')
