@@ -9,7 +9,7 @@ _base_ = ['_base_/s2d_finetune.py', '_base_/s2d_vit_base.py', '_base_/s2d_100e.p
 fold = '{{$FOLD:1}}'
 work_dir = f'work_dirs/s2d_dfew/fold_{fold}'
 
-# data/DFEW/Clip/clip_224x224_16f/00001/*.jpg (the data set's own 16 frames) and the published splits
+# data/DFEW/Clip/clip_224x224_16f/00001/*.jpg (the data set's own 16 frames), published splits
 clips = dict(
     type='ExpressionVideoDataset', task='dfew', data_root='data/DFEW',
     data_prefix=dict(media='Clip/clip_224x224_16f'))

@@ -1,5 +1,5 @@
-# Loaders and evaluation of trainings on our data sets. A recipe adds batch sizes, and `datasets` and
-# `pipeline` of each.
+# Loaders and evaluation of trainings on our data sets. A recipe adds batch sizes, and `datasets`
+# and `pipeline` of each.
 train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,

@@ -1,6 +1,6 @@
-# S2D (arXiv 2312.05447): ViT-B/16 on frames of 224 x 224, prompts from a frozen landmark net in each
-# layer, temporal adapters. 9.3 of 95 million parameters are trained on videos (sizes and numbers:
-# the official code, model_finetuning.py).
+# S2D (arXiv 2312.05447): ViT-B/16 on frames of 224 x 224, prompts from a frozen landmark net in
+# each layer, temporal adapters. 9.3 of 95 million parameters are trained on videos (sizes and
+# numbers: the official code, model_finetuning.py).
 model = dict(
     type='Recognizer3D',
     data_preprocessor=dict(
