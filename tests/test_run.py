@@ -1,5 +1,4 @@
 """The launcher of stock scripts."""
-import importlib.util
 import os
 import subprocess
 import sys
@@ -7,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from unilearn_mm import run as launcher
+
 ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location('run_under_test', ROOT / 'unilearn_mm' / 'run.py')
-launcher = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(launcher)
 
 
 def launch(*args, cwd=None):

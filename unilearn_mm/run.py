@@ -55,11 +55,13 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> Union[int, st
 
     Returns:
         int, str or None: What ``sys.exit`` takes: 2 if there is no script, 1 if the data it
-        needs is missing or a data loader waited too long (the message says which file), 0 if it
-        ended; what it gave to ``sys.exit`` if it called that.
+        needs is missing, another run has its work directory, or a data loader waited too long
+        (the message says which file), 0 if it ended; what it gave to ``sys.exit`` if it called
+        that.
     """
     from unilearn_mm.datasets.expression import MissingDataError
     from unilearn_mm.datasets.reading_board import being_read, is_loader_timeout
+    from unilearn_mm.engine.work_dir_lock import WorkDirInUseError
     try:
         script = first_file(candidates)
     except FileNotFoundError as error:
@@ -72,6 +74,9 @@ def run_script(candidates: Sequence[Path], args: Sequence[str]) -> Union[int, st
         runpy.run_path(str(script), run_name='__main__')
     except MissingDataError as error:
         print(f'\nData is missing.\n{error}', file=sys.stderr)
+        return 1
+    except WorkDirInUseError as error:
+        print(f'\n{error}', file=sys.stderr)
         return 1
     except RuntimeError as error:
         if not is_loader_timeout(error):

@@ -8,9 +8,11 @@ from typing import Dict, Optional, Union
 from mmaction.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import BaseLoop
 
 from ...files import interrupted_writes, write_atomically
 from ..checkpoint_files import ATOMIC, POINTER, AtomicBackend, newest_good
+from ..work_dir_lock import lock_work_dir
 
 
 class LateRemovals(AtomicBackend):
@@ -49,7 +51,8 @@ class AtomicCheckpointHook(CheckpointHook):
     oldest of ``max_keep_ckpts``, the previous best one; MMEngine removes them first).
 
     ``--resume`` without a file takes what ``last_checkpoint`` names or, if that file is damaged,
-    the newest good one, and says so. The files go to a local or mounted folder.
+    the newest good one, and says so. The files go to a local or mounted folder, which is locked
+    against a second training.
 
     Args are those of CheckpointHook, but for ``backend_args`` and ``file_client_args``.
     """
@@ -58,11 +61,14 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, backend_args=dict(ATOMIC), **kwargs)
 
     def before_run(self, runner) -> None:
-        """Choose the file to resume from.
+        """Lock the work directory for a training; choose the file to resume from.
 
         Raises:
             CorruptCheckpointError: If the run has checkpoints, but no good one.
+            WorkDirInUseError: If another run trains in the work directory.
         """
+        if isinstance(runner._train_loop, BaseLoop) and not runner._has_loaded:
+            self.locks = [lock_work_dir(runner.work_dir)]
         if runner._resume and runner._load_from is None and not runner._has_loaded:
             found = [None]
             if is_main_process():
@@ -74,6 +80,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Take up the list of files that are kept; clean up after a run that was killed."""
         super().before_train(runner)
+        self.locks = [lock_work_dir(folder) for folder in (runner.work_dir, self.out_dir)]
         hub = runner.message_hub
         # not CheckpointHook's key, which hooks for epochs and for steps would share
         self.kept_key = f'kept_{self.filename_tmpl}'
@@ -92,6 +99,11 @@ class AtomicCheckpointHook(CheckpointHook):
                 for rest in interrupted_writes(folder, name):
                     runner.logger.info(f'{rest}: removed, a write that was interrupted')
                     rest.unlink()
+
+    def after_train(self, runner) -> None:
+        """Unlock the work directory."""
+        super().after_train(runner)
+        self.locks = []
 
     def _adopt_best(self, hub) -> None:
         """The best checkpoint of a copied work directory is the copy, not the original."""
