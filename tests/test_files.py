@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import subprocess
@@ -53,3 +54,15 @@ def test_the_checksum_follows_the_content(tmp_path):
     for content in CONTENTS[:2]:
         write_atomically(path, content)
         assert sha256_of(path) == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize('error, advises', [('ENOSPC', True), ('EACCES', False)])
+def test_room_is_asked_for_where_room_is_missing(error, advises, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(getattr(errno, error), os.strerror(getattr(errno, error)))
+
+    monkeypatch.setattr(os, 'fsync', refuse)
+    with pytest.raises(OSError, match=r'one\.bin \(3 bytes\) cannot be written') as caught:
+        write_atomically(tmp_path / 'one.bin', b'abc')
+    assert ('make room' in str(caught.value)) == advises
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Files that no reader ever sees half of, and their checksums. Standard library only."""
 
+import errno
 import functools
 import hashlib
 import os
@@ -7,6 +8,8 @@ import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, List, Union
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -54,9 +57,10 @@ def write_atomically(path: Union[str, Path], content: bytes) -> None:
         with replacing(path) as aside:
             aside.write_bytes(content)
     except OSError as error:
+        advice = '; make room and start again' if error.errno in DISK_FULL else ''
         raise OSError(
             error.errno, f'{path} ({len(content)} bytes) cannot be written: {error.strerror}. '
-            'What was there is unchanged; make room and go on with --resume') from error
+            f'What was there is unchanged{advice}') from error
 
 
 def interrupted_writes(folder: Union[str, Path], name: str = '*') -> List[Path]:

@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 from mmengine.config import Config
 
 from .engine.hooks.preemption import EXIT_CODE, SIGNALS
-from .files import sha256_of
+from .files import sha256_of, write_atomically
 from .recipes import data_parts, prediction_file
 from .run import first_file, stock_scripts
 from .visualization.curves import read_scalars, scalar_files
@@ -148,14 +148,14 @@ class Job:
         checkpoint = self.train()
         if not self.is_done():
             self._run('test', str(checkpoint))
-            self.note.write_text(json.dumps(self._note(checkpoint), indent=2) + '\n',
-                                 encoding='utf-8')
+            write_atomically(self.note,
+                             f'{json.dumps(self._note(checkpoint), indent=2)}\n'.encode())
 
     def _claim(self) -> None:
         """Write the recipe, or compare it with the one that is there."""
         if not self.recipe.is_file():
             self.recipe.parent.mkdir(parents=True, exist_ok=True)
-            self.cfg.dump(self.recipe)
+            write_atomically(self.recipe, self.cfg.pretty_text.encode())
             return
         there = Config.fromfile(self.recipe)
         changed = list(_differences(there.to_dict(), self.cfg.to_dict()))

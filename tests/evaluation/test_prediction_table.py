@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +51,17 @@ def test_values_that_a_careless_reader_loses(tmp_path):
     assert found.group_subject.tolist() == values
     assert found.sample_id[1] == '001' and (found.score_0 == .1 + .2).all()
     assert group_names(found) == ['subject']
+
+
+def test_two_tests_of_one_run_write_one_file(tmp_path):
+    """The later one stays; none fails on the unfinished file of another."""
+    tables = [pd.DataFrame([('s', 't', 'video', 'id', number, 1, 'a', 'b', 0.5)] * 50,
+                           columns=[*PREDICTION_COLUMNS, 'score_0']) for number in range(4)]
+    path = tmp_path / 'p.csv'
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: write_predictions(tables[number % 4], path), range(80)))
+    assert read_predictions(path).label.nunique() == 1
+    assert [file.name for file in tmp_path.iterdir()] == ['p.csv']
 
 
 def test_other_suffixes_are_refused(tmp_path):

@@ -16,7 +16,6 @@ A run that was interrupted goes on where it stopped. The exit code is 1 if a cli
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +36,7 @@ from unilearn_mm.datasets.locations import locate_clip
 from unilearn_mm.datasets.readers import PACKED_SUFFIX, PackedReader
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 from unilearn_mm.datasets.transforms.resize import AntialiasResize
+from unilearn_mm.files import replacing
 from unilearn_mm.media import MediaReadError
 
 FRAMES_AT_ONCE = 64  # full-size frames of a clip that are held in memory
@@ -133,13 +133,8 @@ def pack_clip(clip: Clip, size: int) -> str | None:
     except MediaReadError as error:
         return str(error)
     clip.target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = clip.target.with_name(f'.{clip.target.name}.tmp')
-    try:
-        with unfinished.open('wb') as file:
-            np.save(file, frames)
-        os.replace(unfinished, clip.target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(clip.target) as aside, open(aside, 'wb') as file:
+        np.save(file, frames)
     return None
 
 

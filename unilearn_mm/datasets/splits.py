@@ -1,13 +1,13 @@
 """Hold out a part of an annotation list, to select an epoch without looking at the test data."""
 
 import csv
-import os
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from ..files import replacing
 from .annotations import AUDIO, HEADER, AnnotationError, AnnotationRow, read_annotations
 from .manifests import copy_face_crops
 
@@ -127,12 +127,10 @@ def write_annotations(path: Path, rows: Sequence[AnnotationRow]) -> None:
     """
     groups = list(rows[0].groups)
     audio = any(row.audio is not None for row in rows)
-    unfinished = path.with_name(f'{path.name}.tmp')
-    with open(unfinished, 'w', newline='', encoding='utf-8') as file:
+    with replacing(path) as aside, open(aside, 'w', newline='', encoding='utf-8') as file:
         # quotes around everything: blanks at the ends of a field are kept
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator='\n')
         writer.writerow([*HEADER, *([AUDIO] if audio else []), *groups])
         for row in rows:
             writer.writerow([row.sample_id, row.path, row.label,
                              *([row.audio or ''] if audio else []), *row.groups.values()])
-    os.replace(unfinished, path)

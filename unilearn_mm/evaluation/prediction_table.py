@@ -5,13 +5,14 @@ lists (subject, gender, ...; '' where a sample has no value), then ``score_0`` .
 ``score_{Kmax-1}``, missing beyond the K classes of the row's task. Rows are sorted by source and
 sample_id.
 """
-import os
 from os import PathLike
 from pathlib import Path
 from typing import Iterable, List, Sequence, Union
 
 import numpy as np
 import pandas as pd
+
+from ..files import replacing
 
 TEXT_COLUMNS = ('source', 'task', 'media', 'sample_id', 'label_name', 'prediction_name')
 PREDICTION_COLUMNS = ('source', 'task', 'media', 'sample_id', 'label', 'prediction', 'label_name',
@@ -64,9 +65,8 @@ def write_predictions(table: pd.DataFrame, path: Union[str, PathLike]) -> None:
     path = Path(path)
     write = table.to_csv if prediction_suffix(path) == '.csv' else table.to_parquet
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.tmp')
-    write(unfinished, index=False)
-    os.replace(unfinished, path)
+    with replacing(path) as aside:
+        write(aside, index=False)
 
 
 def score_columns(columns: Iterable[str]) -> List[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from ..files import sha256_of
+from ..files import sha256_of, write_atomically
 
 BOUNDS = (0.05, 20.)
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # of a softmax in single precision
@@ -103,7 +103,7 @@ def write_temperatures(fits: Dict[str, TemperatureFit], checkpoint: Union[str, P
         predictions_sha256=sha256_of(Path(predictions)),
         checkpoint=Path(checkpoint).name,
         checkpoint_sha256=sha256_of(Path(checkpoint)))
-    path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    write_atomically(path, f'{json.dumps(content, indent=2)}\n'.encode())
     return path
 
 
