@@ -17,17 +17,18 @@ PATH = ROOT / 'tools' / 'analysis' / 'run_claims.py'
 spec = importlib.util.spec_from_file_location('run_claims', PATH)
 run_claims = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run_claims)
-ROWS = run_claims.ROWS
+CLAIMS = run_claims.read_claims(run_claims.CLAIMS)
+ROWS = CLAIMS.rows
 
 
 def test_pairs_of_rows_differ_in_what_they_claim_only(tmp_path):
     """The configs behind the rows: MoAE or not, pre-training or not, nothing else."""
-    configs = {row: run_claims.jobs_of(row, 0, tmp_path, False)[-1].cfg for row in ROWS}
+    configs = {row: run_claims.jobs_of(CLAIMS, row, 0, tmp_path, False)[-1].cfg for row in ROWS}
     _, _, without, with_moae, scratch, pretrained = configs.values()
     assert with_moae.model.backbone.moae and without.model.backbone.moae is None
     without.model.backbone.moae = with_moae.model.backbone.moae
     assert scratch.load_from is None
-    last = Config.fromfile(run_claims.CONFIGS / run_claims.PRETRAINING).train_cfg.max_epochs
+    last = Config.fromfile(run_claims.CONFIGS / CLAIMS.pretraining.config).train_cfg.max_epochs
     assert pretrained.load_from == str(tmp_path / f'pretraining/seed_0/epoch_{last}.pth')
     pretrained.load_from = None
     for one, two in ((without, with_moae), (scratch, pretrained)):
@@ -38,24 +39,24 @@ def test_pairs_of_rows_differ_in_what_they_claim_only(tmp_path):
 
 def test_seeds_have_their_own_places_and_pretraining(tmp_path):
     jobs = [job for seed in (0, 1) for row in ROWS
-            for job in run_claims.jobs_of(row, seed, tmp_path, False)]
+            for job in run_claims.jobs_of(CLAIMS, row, seed, tmp_path, False)]
     assert len({job.work_dir for job in jobs}) == len(jobs) == 2 * 7
     assert {job.cfg.randomness.seed for job in jobs} == {0, 1}
-    start, last = run_claims.jobs_of(ROWS[5], 1, tmp_path, False)
+    start, last = run_claims.jobs_of(CLAIMS, ROWS[5], 1, tmp_path, False)
     assert start.cfg.randomness.seed == 1 and 'seed_1' in last.cfg.load_from
 
 
 def test_expected_time_counts_what_is_left(tmp_path):
     rows = [ROWS[3], ROWS[5]]
-    whole = run_claims.minutes_left(rows, [0, 1], tmp_path, False)
-    assert whole == 2 * (ROWS[3].minutes + ROWS[5].minutes + run_claims.PRETRAINING_MINUTES)
-    job = run_claims.jobs_of(ROWS[3], 0, tmp_path, False)[-1]
+    whole = run_claims.minutes_left(CLAIMS, rows, [0, 1], tmp_path, False)
+    assert whole == 2 * (ROWS[3].minutes + ROWS[5].minutes + CLAIMS.pretraining.minutes)
+    job = run_claims.jobs_of(CLAIMS, ROWS[3], 0, tmp_path, False)[-1]
     job._claim()
     (job.work_dir / 'epoch_16.pth').write_bytes(b'weights')
     (job.work_dir / 'last_checkpoint').write_text('epoch_16.pth')
     job.prediction_file.write_text('predictions')
     job.note.write_text(json.dumps(job._note(job.checkpoint())))
-    assert run_claims.minutes_left(rows, [0, 1], tmp_path, False) == whole - ROWS[3].minutes
+    assert run_claims.minutes_left(CLAIMS, rows, [0, 1], tmp_path, False) == whole - ROWS[3].minutes
 
 
 def test_table_has_mean_and_sample_deviation():
@@ -70,7 +71,7 @@ def test_table_has_mean_and_sample_deviation():
         dict(mean=0.7, sd=np.std([0.7, 0.8, 0.6], ddof=1)))
     assert joint['image']['UAR'] == pytest.approx(dict(mean=0.4, sd=0))
     assert numbers['rows'][0]['image'] is None and joint['missing_seeds'] == []
-    lines = run_claims.markdown(numbers, 'command', smoke=False)
+    lines = run_claims.markdown(CLAIMS, numbers, 'command', smoke=False)
     assert ('| 1 | video only (seeds [1, 2] are missing) | 20.00 (20.00) | 10.00 (10.00) | - | - |'
             in lines)
     assert any(line.startswith('| 4 | joint, with MoAE | 70.00 ± 10.00 (70.00, 80.00, 60.00) |')
@@ -93,6 +94,30 @@ def test_scores_are_those_of_clips_and_images_whatever_the_task(tmp_path):
     found = run_claims.scores_by_media(tmp_path / 'predictions.csv')
     assert found == dict(video=dict(WAR=0.5, UAR=0.5, num_samples=2),
                          image=dict(WAR=1., UAR=1., num_samples=1))
+
+
+@pytest.mark.parametrize('change, message', [
+    (('config: unilearn_toy.py', 'config: other.py'), r'configs has no other\.py'),
+    (('minutes: 6', 'hours: 6'), "unexpected keyword argument 'hours'"),
+    (('name: image only', 'name: video only'), 'every row needs a name of its own'),
+    (('pretraining: {', 'unused: {'), "unexpected keyword argument 'unused'"),
+    (('rows:', 'rows: ['), 'while parsing'),
+    (('pretraining: {config: unilearn_toy_pretrain.py, minutes: 4}', 'pretraining:'),
+     'a row is pretrained, but there is no pretraining')])
+def test_files_that_are_no_claims_are_refused(change, message, tmp_path, capsys):
+    path = tmp_path / 'claims.yaml'
+    path.write_text(run_claims.CLAIMS.read_text().replace(*change))
+    with pytest.raises(run_claims.ClaimsError, match=rf'(?s)claims\.yaml.*{message}'):
+        run_claims.read_claims(path)
+    with pytest.raises(SystemExit):
+        run_claims.main(['--claims', str(path)])
+    assert 'claims.yaml' in capsys.readouterr().err
+
+
+def test_rows_that_are_not_there_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        run_claims.main(['--rows', '7'])
+    assert '1: video only; 2: image only' in capsys.readouterr().err
 
 
 @pytest.mark.slow

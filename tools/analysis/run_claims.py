@@ -1,11 +1,12 @@
-"""The claims of the paper on the toy faces: what joint training, experts and pre-training give.
+"""The claims of a paper: a table of recipes, each trained and tested with several seeds.
 
-    python tools/analysis/run_claims.py [--seeds 0 1 2] [--rows 1 2 ...] [--smoke]
+    python tools/analysis/run_claims.py [--claims tools/analysis/claims/unilearn_toy.yaml]
+        [--seeds 0 1 2] [--rows 1 2 ...] [--smoke]
 
-Trains and tests every row with every seed, one after the other, and writes results/toy_claims.md
-and .json after each. Takes hours on 2 CPU cores (told at the start); the same command resumes what
-was interrupted and skips what is done. --smoke takes the same path in a few steps, in its own work
-directory; its numbers mean nothing.
+Trains and tests every row with every seed, one after the other, and writes results/NAME.md and
+.json after each; rows and NAME stand in the file of claims. Takes hours on 2 CPU cores (told at
+the start); the same command resumes what was interrupted and skips what is done. --smoke takes the
+same path in a few steps, in its own work directory; its numbers mean nothing.
 """
 
 import argparse
@@ -13,62 +14,86 @@ import json
 import statistics
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
+import yaml
 from mmengine.config import Config
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (repairs the stack)
-from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.engine.hooks.preemption import EXIT_CODE
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
 from unilearn_mm.jobs import Job, JobError, JobPreempted
 from unilearn_mm.recipes import data_parts
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-PRETRAINING, PRETRAINING_MINUTES = 'unilearn_toy_pretrain.py', 4
+CLAIMS = Path(__file__).with_name('claims') / 'unilearn_toy.yaml'
 MEDIA = ('video', 'image')
 SCORES = ('WAR', 'UAR')
 Scores = Dict[str, Dict[str, float]]  # medium -> WAR, UAR, num_samples
 
 
-class Row(NamedTuple):
-    """A row of the table.
+class ClaimsError(ValueError):
+    """A file of claims cannot be read; the message names the file and what is wrong."""
+
+
+class Training(NamedTuple):
+    """A recipe that is trained.
 
     Attributes:
-        name (str): What is trained.
-        config (str): Its recipe.
+        config (str): File in configs/.
+        minutes (float): What a seed takes on two free cores, about, without its pre-training.
+        name (str): What is trained, in a row of the table.
         pretrained (bool): Whether it starts from the pre-training of the same seed.
-        minutes (int): What a seed takes on two free cores, about, without the pre-training.
+    """
+    config: str
+    minutes: float
+    name: str = ''
+    pretrained: bool = False
+
+
+class Claims(NamedTuple):
+    """A table of claims.
+
+    Attributes:
+        name (str): Of the files with the results.
+        title (str): Heading.
+        rows (tuple[Training, ...]): Rows of the table.
+        notes (str): What is to be said below it, in Markdown.
+        pretraining (Training, optional): Where rows with ``pretrained`` start.
     """
     name: str
-    config: str
-    pretrained: bool
-    minutes: int
+    title: str
+    rows: Tuple[Training, ...]
+    notes: str
+    pretraining: Optional[Training] = None
 
 
-ROWS = (
-    Row('video only', 'unilearn_toy_video_only.py', False, 7),
-    Row('image only', 'unilearn_toy_image_only_full_test.py', False, 7),
-    Row('joint, without MoAE', 'unilearn_toy_no_moae.py', False, 6),
-    Row('joint, with MoAE', 'unilearn_toy.py', False, 7),
-    Row('joint, with MoAE, patch 8, short, from scratch', 'unilearn_toy_finetune.py', False, 7),
-    Row('joint, with MoAE, patch 8, short, pre-trained', 'unilearn_toy_finetune.py', True, 7))
+def read_claims(path: Path) -> Claims:
+    """Read a file of claims (YAML; its keys are the attributes above).
 
-NOTES = """\
-All rows test the last epoch on the same clips and images of the toy faces; chance is 14.29 %.
-They say that the software does what it should, and nothing about real faces.
-
-- video only, image only and both joint rows of patch 16: the same ViT, about as many steps (136
-  to 156 in each of 16 epochs). The image-only model classifies 8 frames of a clip one by one, and
-  their probabilities are averaged.
-- without MoAE the model has 6 % fewer parameters; nothing is added in exchange.
-- The toy pre-training has patches of 8 x 8 pixels instead of 16 x 16 (with 16 there is too little
-  to fill in on 64 x 64), so its fine-tuning has them too, and a schedule of 5 epochs. Compare it
-  with the row above it only, which differs in nothing but the start.
-- The standard deviation is that of the sample (n - 1) over the seeds, which decide the initial
-  weights and the order of the data; the data are the same."""
+    Raises:
+        ClaimsError: If it is no such file, or a recipe is missing.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content['rows'] = tuple(Training(**row) for row in content['rows'])
+        if content.get('pretraining'):
+            content['pretraining'] = Training(**content['pretraining'])
+        claims = Claims(**content)
+    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise ClaimsError(f'{path}: {error}; expected the keys of {CLAIMS}') from error
+    trainings = [*claims.rows, *([claims.pretraining] if claims.pretraining else [])]
+    missing = [one.config for one in trainings if not (CONFIGS / one.config).is_file()]
+    if missing:
+        raise ClaimsError(f'{path}: {CONFIGS} has no {", ".join(missing)}')
+    if any(row.pretrained for row in claims.rows) and claims.pretraining is None:
+        raise ClaimsError(f'{path}: a row is pretrained, but there is no pretraining')
+    if len({row.name for row in claims.rows}) != len(claims.rows):
+        raise ClaimsError(f'{path}: every row needs a name of its own, found '
+                          f'{[row.name for row in claims.rows]}')
+    return claims
 
 
 def config_of(name: str, folder: Path, seed: int, smoke: bool) -> Config:
@@ -95,13 +120,14 @@ def config_of(name: str, folder: Path, seed: int, smoke: bool) -> Config:
     return cfg
 
 
-def jobs_of(row: Row, seed: int, work_dir: Path, smoke: bool) -> List[Job]:
+def jobs_of(claims: Claims, row: Training, seed: int, work_dir: Path, smoke: bool) -> List[Job]:
     """The row's pre-training, if it has one, and its training with its test."""
     jobs = []
-    cfg = config_of(row.config, work_dir / f'row_{1 + ROWS.index(row)}' / f'seed_{seed}', seed,
-                    smoke)
+    folder = work_dir / f'row_{1 + claims.rows.index(row)}' / f'seed_{seed}'
+    cfg = config_of(row.config, folder, seed, smoke)
     if row.pretrained:
-        start = config_of(PRETRAINING, work_dir / 'pretraining' / f'seed_{seed}', seed, smoke)
+        start = config_of(claims.pretraining.config, work_dir / 'pretraining' / f'seed_{seed}',
+                          seed, smoke)
         cfg.load_from = str(Path(start.work_dir, f'epoch_{start.train_cfg.max_epochs}.pth'))
         jobs.append(Job(start, quiet=True))
     return [*jobs, Job(cfg, quiet=True)]
@@ -127,24 +153,25 @@ def scores_by_media(prediction_file: Path) -> Scores:
     table = read_predictions(prediction_file)
     found = {}
     for media, rows in table.groupby('media'):
-        task, = rows['task'].unique()
-        scores = scores_from_predictions(rows, {task: class_names(task)})[task]
+        scores, = scores_from_predictions(rows).values()
         found[media] = dict(WAR=scores.war, UAR=scores.uar, num_samples=scores.num_samples)
     return found
 
 
-def minutes_left(rows: Sequence[Row], seeds: Sequence[int], work_dir: Path, smoke: bool) -> int:
+def minutes_left(claims: Claims, rows: Sequence[Training], seeds: Sequence[int], work_dir: Path,
+                 smoke: bool) -> float:
     """What the jobs that are not done would take on two free cores, about."""
-    minutes = 0
+    minutes = 0.
     for row in rows:
         for seed in seeds:
-            *before, last = jobs_of(row, seed, work_dir, smoke)
-            minutes += PRETRAINING_MINUTES * sum(job.checkpoint() is None for job in before)
+            *before, last = jobs_of(claims, row, seed, work_dir, smoke)
+            minutes += sum(claims.pretraining.minutes for job in before
+                           if job.checkpoint() is None)
             minutes += 0 if last.is_done() else row.minutes
     return minutes
 
 
-def report(found: Dict[Row, Dict[int, Scores]], seeds: Sequence[int]) -> Dict[str, Any]:
+def report(found: Dict[Training, Dict[int, Scores]], seeds: Sequence[int]) -> Dict[str, Any]:
     """Numbers of the table.
 
     Args:
@@ -172,22 +199,22 @@ def report(found: Dict[Row, Dict[int, Scores]], seeds: Sequence[int]) -> Dict[st
     return dict(rows=rows, torch=torch.__version__, threads=torch.get_num_threads())
 
 
-def markdown(numbers: Dict[str, Any], command: str, smoke: bool) -> List[str]:
+def markdown(claims: Claims, numbers: Dict[str, Any], command: str, smoke: bool) -> List[str]:
     """Lines of the results file; scores in percent."""
-    lines = ['# The claims on the toy faces', '']
+    lines = [f'# {claims.title}', '']
     if smoke:
         lines += ['**Smoke run of a few steps: the numbers mean nothing.**', '']
     lines += [f'`{command}`, torch {numbers["torch"]}, {numbers["threads"]} threads. Mean ± '
               'standard deviation over the seeds (each seed), in percent.', '',
               '| | row | clips: WAR | clips: UAR | images: WAR | images: UAR |',
               '|---:|---|---|---|---|---|']
-    numbers_of = {row.name: 1 + place for place, row in enumerate(ROWS)}
+    numbers_of = {row.name: 1 + place for place, row in enumerate(claims.rows)}
     for row in numbers['rows']:
         cells = [_cell(row, media, name) for media in MEDIA for name in SCORES]
         name = row['name'] + (f' (seeds {row["missing_seeds"]} are missing)'
                               if row['missing_seeds'] else '')
         lines.append(f'| {numbers_of[row["name"]]} | {name} | {" | ".join(cells)} |')
-    return [*lines, '', NOTES]
+    return [*lines, '', claims.notes.rstrip()]
 
 
 def _cell(row: Dict[str, Any], media: str, name: str) -> str:
@@ -203,41 +230,47 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--claims', type=Path, default=CLAIMS, help='file (%(default)s)')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    numbers = range(1, 1 + len(ROWS))
-    parser.add_argument('--rows', type=int, nargs='+', choices=numbers, default=list(numbers),
-                        help='; '.join(f'{i}: {row.name}' for i, row in enumerate(ROWS, start=1)))
-    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/toy_claims[_smoke]')
+    parser.add_argument('--rows', type=int, nargs='+', help='their numbers (default: all)')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/NAME[_smoke]')
     parser.add_argument('--out', type=Path, help='default: results, or the work dir of smoke')
     parser.add_argument('--smoke', action='store_true')
     args = parser.parse_args(argv)
-    work_dir = args.work_dir or Path('work_dirs', 'toy_claims_smoke' if args.smoke
-                                     else 'toy_claims')
+    try:
+        claims = read_claims(args.claims)
+    except ClaimsError as error:
+        parser.error(str(error))
+    numbers = args.rows or range(1, 1 + len(claims.rows))
+    if not set(numbers) <= set(range(1, 1 + len(claims.rows))):
+        parser.error(f'--rows {args.rows}: {args.claims} has the rows ' + '; '.join(
+            f'{i}: {row.name}' for i, row in enumerate(claims.rows, start=1)))
+    work_dir = args.work_dir or Path('work_dirs', claims.name + ('_smoke' if args.smoke else ''))
     out = args.out or (work_dir if args.smoke else Path('results'))
     out.mkdir(parents=True, exist_ok=True)
-    rows = [ROWS[number - 1] for number in args.rows]
-    found: Dict[Row, Dict[int, Scores]] = {row: {} for row in rows}
+    rows = [claims.rows[number - 1] for number in numbers]
+    found: Dict[Training, Dict[int, Scores]] = {row: {} for row in rows}
     command = ' '.join(['python tools/analysis/run_claims.py', *argv])
     try:
         if not args.smoke:
-            minutes = minutes_left(rows, args.seeds, work_dir.absolute(), args.smoke)
+            minutes = minutes_left(claims, rows, args.seeds, work_dir.absolute(), args.smoke)
             print(f'about {minutes / 60:.1f} hours on two free CPU cores', flush=True)
         todo = [(seed, row) for seed in args.seeds for row in rows]
         for seed, row in (bar := tqdm(todo, desc='claims', unit='run')):
             bar.set_postfix_str(f'{row.name}, seed {seed}')
-            jobs = jobs_of(row, seed, work_dir.absolute(), args.smoke)
+            jobs = jobs_of(claims, row, seed, work_dir.absolute(), args.smoke)
             run(jobs)
             found[row][seed] = scores_by_media(jobs[-1].prediction_file)
             results = report(found, args.seeds)
-            (out / 'toy_claims.json').write_text(json.dumps(results, indent=2) + '\n',
-                                                 encoding='utf-8')
-            lines = markdown(results, command, args.smoke)
-            (out / 'toy_claims.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+            (out / f'{claims.name}.json').write_text(json.dumps(results, indent=2) + '\n',
+                                                     encoding='utf-8')
+            lines = markdown(claims, results, command, args.smoke)
+            (out / f'{claims.name}.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     except JobError as error:
         print(f'\n{error}', file=sys.stderr)
         return EXIT_CODE if isinstance(error, JobPreempted) else 1
     print('\n'.join(lines))
-    print(f'\nresults: {out / "toy_claims.md"}')
+    print(f'\nresults: {out / claims.name}.md')
     return 0
 
 
