@@ -72,6 +72,9 @@ image_test_pipeline = [
 ]
 test_pipeline = video_test_pipeline  # what MMAction2's inference does with a clip
 
+# what a prediction scores at once: clips have 24 to 40 frames, at 25 a second
+prediction = dict(fps=25, frames=32)
+
 toy_video = dict(
     type='ExpressionVideoDataset',
     task='toy_video',

@@ -35,6 +35,7 @@ MMACTION_LOCATIONS = dict(
         'unilearn_mm.evaluation.reconstruction_metric', 'unilearn_mm.evaluation.war_uar_metric'
     ],
     HOOKS=['unilearn_mm.engine.hooks', 'unilearn_mm.engine.sharding'],
+    INFERENCERS=['unilearn_mm.apis.inferencer'],
     LOOPS=['unilearn_mm.engine.train_loop'],
     OPTIM_WRAPPERS=['unilearn_mm.engine.optimizers'],
     OPTIM_WRAPPER_CONSTRUCTORS=['unilearn_mm.engine.optimizers'],

@@ -38,3 +38,6 @@ train_dataloader = dict(
     dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=val_pipeline))
 test_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline))
+
+# what a prediction scores at once: 16 frames in a row (datasets/kinetics.py, 25 a second)
+prediction = dict(fps=25, frames=16)

@@ -7,3 +7,6 @@ find_unused_parameters = True  # a step trains one task, the heads of the others
 
 train_dataloader = dict(batch_size=16)  # clips on each GPU; --auto-scale-lr reads it
 val_dataloader = test_dataloader = dict(batch_size=24)
+
+# what a prediction scores at once: 16 frames, every fourth, of films (24 to 30 frames a second)
+prediction = dict(fps=25, frames=64)

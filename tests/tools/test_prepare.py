@@ -28,7 +28,7 @@ from unilearn_mm.datasets.label_spaces import class_names
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'data'))
 
 from preparation import published
-from preparation.bounded import Stopped, run_bounded
+from unilearn_mm.processes import Stopped, run_bounded
 from preparation.samples import Sample, SampleList
 from preparation.screening import measure, screen
 

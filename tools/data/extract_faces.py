@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from preparation.bounded import Stopped, run_bounded
+from unilearn_mm.processes import Stopped, run_bounded
 from preparation.clips import find_clips
 from preparation.face_extraction import (ALL, CLIP, FAILED, LARGEST, OK, OVERLAY, SHEET, Extraction,
                                          extract, failed)

@@ -1,17 +1,15 @@
 """A video that shows what was found: boxes, points and tracks, drawn on the frames."""
 
-from fractions import Fraction
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Tuple
 
-import av
 import cv2
 import numpy as np
 
 from .clips import FrameFaces, TrackedFace
+from .video_file import VideoFileWriter
 
 MIN_SIDE, MAX_SIDE = 320, 960  # px of the longer side of the drawn frames
-TICKS = 90_000  # of a second, for the times of the frames (as in MPEG)
 COLOURS = ((76, 175, 80), (33, 150, 243), (255, 152, 0), (233, 30, 99), (156, 39, 176),
            (0, 188, 212), (255, 235, 59), (121, 85, 72))  # RGB, one a track in turn
 
@@ -27,8 +25,7 @@ class OverlayWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.container: Optional[av.container.OutputContainer] = None
+        self.writer = VideoFileWriter(path)
 
     def add(self, step: FrameFaces) -> None:
         """Draw a frame with its faces.
@@ -36,28 +33,11 @@ class OverlayWriter:
         Raises:
             OSError: If the disk refuses.
         """
-        image = draw_faces(step)
-        # the codec takes even sides only
-        image = np.ascontiguousarray(image[:len(image) // 2 * 2, :image.shape[1] // 2 * 2])
-        container = self.container or self._open(*image.shape[:2])
-        frame = av.VideoFrame.from_ndarray(image)
-        frame.pts, frame.time_base = round(step.frame.time * TICKS), Fraction(1, TICKS)
-        container.mux(self.stream.encode(frame))
+        self.writer.add(draw_faces(step), step.frame.time)
 
     def close(self) -> None:
         """End the video."""
-        if self.container is not None:
-            self.container.mux(self.stream.encode())
-            self.container.close()
-
-    def _open(self, height: int, width: int) -> av.container.OutputContainer:
-        self.container = container = av.open(str(self.path), 'w', format='mp4')
-        self.stream = container.add_stream('libx264', options=dict(preset='veryfast'))
-        self.stream.height, self.stream.width = height, width
-        self.stream.pix_fmt = 'yuv420p'
-        self.stream.time_base = self.stream.codec_context.time_base = Fraction(1, TICKS)
-        self.stream.codec_context.thread_count = 1  # the same bytes every time
-        return container
+        self.writer.close()
 
 
 def draw_faces(step: FrameFaces) -> np.ndarray:
@@ -77,9 +57,9 @@ def draw_faces(step: FrameFaces) -> np.ndarray:
     for face in step.faces:
         _draw_face(image, face, scale)
     found = f'{len(step.faces)} face{"s" * (len(step.faces) != 1)}' if step.faces else 'no face'
-    _write(image, f'{step.frame.time:.2f} s  {found}', (4, 14), (255, 255, 255))
+    write_text(image, f'{step.frame.time:.2f} s  {found}', (4, 14), (255, 255, 255))
     if step.cut:
-        _write(image, 'new scene', (4, 30), (255, 82, 82))
+        write_text(image, 'new scene', (4, 30), (255, 82, 82))
     return image
 
 
@@ -91,10 +71,10 @@ def _draw_face(image: np.ndarray, face: TrackedFace, scale: float) -> None:
     for x, y in (np.asarray(face.points) * scale).round().astype(int).tolist():
         cv2.circle(image, (x, y), 2, colour, -1, cv2.LINE_AA)
     score = f' {face.score:.2f}' if face.detected else ''
-    _write(image, f'face {face.track}{score}', (left, max(top - 5, 12)), colour)
+    write_text(image, f'face {face.track}{score}', (left, max(top - 5, 12)), colour)
 
 
-def _write(image: np.ndarray, text: str, place: Tuple[int, int],
+def write_text(image: np.ndarray, text: str, place: Tuple[int, int],
            colour: Tuple[int, int, int]) -> None:
     """Write on a black ground; ``place`` is the left end of the base line."""
     font = dict(fontFace=cv2.FONT_HERSHEY_SIMPLEX, fontScale=0.45, thickness=1)

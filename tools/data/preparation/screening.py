@@ -12,8 +12,8 @@ from unilearn_mm.datasets.locations import locate_clip
 from unilearn_mm.datasets.transforms.loading import OpenClip
 from unilearn_mm.datasets.video_reader import VideoReader, open_video
 from unilearn_mm.media import MediaReadError, list_frames
+from unilearn_mm.processes import Stopped, run_bounded
 
-from .bounded import Stopped, run_bounded
 from .reasons import MISSING, NEITHER, reproducible
 from .samples import VIDEO
 

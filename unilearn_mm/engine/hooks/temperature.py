@@ -1,14 +1,33 @@
 """Calibrated probabilities in a test, on request."""
 
-from typing import Any
+from typing import Dict
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from unilearn_mm.evaluation.temperature import read_temperatures, temperature_file
 from unilearn_mm.models.heads.multi_task_head import MultiTaskHead
+
+
+def divide_logits(head: MultiTaskHead, temperatures: Dict[str, float]) -> RemovableHandle:
+    """Divide all that a head returns by the temperature of its task.
+
+    Args:
+        head (MultiTaskHead): The head.
+        temperatures (dict[str, float]): Task -> T.
+
+    Returns:
+        RemovableHandle: ``remove()`` ends it.
+    """
+
+    def scale(head: MultiTaskHead, args: tuple, kwargs: dict, logits: Tensor) -> Tensor:
+        task = kwargs.get('task', args[1] if len(args) > 1 else None)
+        return logits / temperatures[task or head.default_task]
+
+    return head.register_forward_hook(scale, with_kwargs=True)
 
 
 @HOOKS.register_module()
@@ -49,11 +68,7 @@ class TemperatureHook(Hook):
                              f'{missing}, only for {sorted(temperatures)}; fit it on predictions '
                              'that hold these tasks')
 
-        def scale(head: MultiTaskHead, args: tuple, kwargs: dict, logits: Tensor) -> Any:
-            task = kwargs.get('task', args[1] if len(args) > 1 else None)
-            return logits / temperatures[task or head.default_task]
-
-        self.handle = model.cls_head.register_forward_hook(scale, with_kwargs=True)
+        self.handle = divide_logits(model.cls_head, temperatures)
         runner.logger.info('logits are divided by ' + ', '.join(
             f'{temperatures[task]:.4f} ({task})' for task in sorted(tasks)))
 

@@ -212,13 +212,16 @@ def compare(checkpoint: dict, model: nn.Module, name: str, with_buffers: bool) -
         share=covered / max(1, sum(parameter.numel() for parameter in parameters.values())))
 
 
-def load_whole(model: nn.Module, path: str, config: str) -> None:
+def load_whole(model: nn.Module, path: str, config: str) -> dict:
     """Load a checkpoint that must hold everything of a model.
 
     Args:
         model (nn.Module): Model of the config.
         path (str): Checkpoint file, in our names or of a family that the model understands.
         config (str): What the model was built from, for messages.
+
+    Returns:
+        dict: The metadata of the checkpoint.
 
     Raises:
         CheckpointMismatchError: If it is not a checkpoint of this very model.
@@ -228,6 +231,7 @@ def load_whole(model: nn.Module, path: str, config: str) -> None:
     adopt(checkpoint, model, name, MMLogger.get_current_instance(), for_test=True)
     compare(checkpoint, model, name, with_buffers=True).require_whole()
     model.load_state_dict(unwrap(checkpoint), strict=False)
+    return checkpoint.get('meta') or {}
 
 
 def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logger) -> None:

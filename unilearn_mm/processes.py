@@ -8,7 +8,6 @@ from concurrent.futures import TimeoutError as TooLong
 from typing import Any, Callable, Iterable, Iterator
 
 import cv2
-from pebble import ProcessExpired, ProcessPool
 
 JOBS_AHEAD = 32  # of each worker, so that none waits for the others
 
@@ -17,8 +16,8 @@ class Stopped(str):
     """Why a job has no result: it took too long, or its process died."""
 
 
-def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int,
-                time_limit: float) -> Iterator[tuple[int, Any]]:
+def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int, time_limit: float,
+                start_worker: Callable[[], None] | None = None) -> Iterator[tuple[int, Any]]:
     """Results of ``function(*job)``, each as soon as it is there.
 
     A decoder can hang without letting go of the interpreter, or crash; only another process
@@ -29,14 +28,20 @@ def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int,
         jobs (Iterable[tuple]): Arguments of each call.
         workers (int): Number of processes.
         time_limit (float): Seconds for one job.
+        start_worker (Callable, optional): Called once in each process, before its first job.
 
     Yields:
         Place of the job among the jobs, and its result or a :class:`Stopped` that says why there
         is none.
     """
+    try:
+        from pebble import ProcessPool
+    except ImportError as error:
+        raise ImportError('worker processes need the package pebble: '
+                          "pip install 'unilearn_mm[predict]'") from error
     # forked workers start at once: importing the decoders takes seconds
     context = multiprocessing.get_context('fork')
-    pool = ProcessPool(workers, initializer=_make_quiet, context=context)
+    pool = ProcessPool(workers, initializer=_begin, initargs=(start_worker, ), context=context)
     waiting: dict[Future, int] = {}
     try:
         for place, job in enumerate(jobs):
@@ -57,6 +62,7 @@ def _finished(waiting: dict[Future, int], time_limit: float) -> Iterator[tuple[i
 
 
 def _outcome(future: Future, time_limit: float) -> Any:
+    from pebble import ProcessExpired
     try:
         return future.result()
     except TooLong:
@@ -65,9 +71,11 @@ def _outcome(future: Future, time_limit: float) -> Any:
         return Stopped(f'the decoder crashed (exit code {error.exitcode})')
 
 
-def _make_quiet() -> None:
+def _begin(start_worker: Callable[[], None] | None) -> None:
     """Decoders write their complaints to the terminal; here they are in the results."""
     cv2.setNumThreads(0)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    if start_worker is not None:
+        start_worker()
