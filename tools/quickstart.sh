@@ -23,9 +23,7 @@ if $smoke; then
     export TOY_DATA=data/toy_smoke  # the config reads it
     work=work_dirs/quickstart_smoke
     toy=(--video-train 28 --video-test 14 --image-train 70 --image-test 14)
-    options=(--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1
-             train_dataloader.batch_size=7
-             train_dataloader.batch_sampler.batch_sizes.toy_image=14)
+    options=(--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1)
 else
     export TOY_DATA=data/toy
     work=work_dirs/unilearn_toy toy=() options=()

@@ -48,16 +48,25 @@ def media_of(part: ConfigDict) -> str:
     return getattr(kind, 'media', 'video')
 
 
+def prediction_metric(cfg: Config) -> ConfigDict:
+    """The first metric of the test that writes its predictions.
+
+    Raises:
+        ValueError: If none does.
+    """
+    metrics = cfg.get('test_evaluator') or []
+    for metric in [metrics] if isinstance(metrics, dict) else metrics:
+        if metric.get('prediction_file'):
+            return metric
+    raise ValueError(f"{cfg.filename or 'the recipe'}: no metric of the test writes predictions; "
+                     "set test_evaluator=dict(type='WARUARMetric', "
+                     "prediction_file='predictions.csv')")
+
+
 def prediction_file(cfg: Config) -> str:
     """Where the test of a recipe writes its predictions, relative to the work directory.
 
     Raises:
         ValueError: If none of its metrics does.
     """
-    metrics = cfg.get('test_evaluator') or []
-    for metric in [metrics] if isinstance(metrics, dict) else metrics:
-        if metric.get('prediction_file'):
-            return metric['prediction_file']
-    raise ValueError(f"{cfg.filename or 'the recipe'}: no metric of the test writes predictions; "
-                     "set test_evaluator=dict(type='WARUARMetric', "
-                     "prediction_file='predictions.csv')")
+    return prediction_metric(cfg)['prediction_file']

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from unilearn_mm.datasets.label_spaces import LABEL_SPACES, class_names
+from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.engine.hooks.figures import DOTS_PER_INCH
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
 from unilearn_mm.evaluation.prediction_table import read_predictions
@@ -44,13 +44,14 @@ def picture(folder, name):
     return cv2.imread(str(folder / f'{name}.png'))[..., ::-1]
 
 
-def test_figures_of_a_training_and_its_test(toy_cfg, monkeypatch):
+def test_figures_of_a_training_and_its_test(toy_cfg):
     """One of the tasks has a name that is no file name."""
     cfg = toy_cfg
-    monkeypatch.setitem(LABEL_SPACES, 'toy/image', class_names('toy_image'))
+    classes = {'toy/image': class_names('toy_image'), 'toy_video': class_names('toy_video')}
     cfg.model.cls_head.num_classes = dict.fromkeys(TASKS, 7)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.datasets[1].update(task='toy/image', source='toy_image')
+        loader.dataset.datasets[1].update(
+            task='toy/image', source='toy_image', classes=list(classes['toy/image']))
     runner = Runner.from_cfg(cfg)
     runner.train()
     runner.test()
@@ -63,8 +64,7 @@ def test_figures_of_a_training_and_its_test(toy_cfg, monkeypatch):
 
     # the same numbers drawn from the predictions on the disk
     table = read_predictions(Path(cfg.work_dir, 'predictions.csv'))
-    spaces = {task: class_names(task) for task in TASKS}
-    for task, scores in scores_from_predictions(table, spaces).items():
+    for task, scores in scores_from_predictions(table, classes).items():
         rows = table[table.task == task]
         values = rows[[f'score_{index}' for index in range(7)]].to_numpy()
         for name, figure in task_figures(task, scores, values, rows.label.to_numpy()).items():

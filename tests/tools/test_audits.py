@@ -63,6 +63,14 @@ def test_mcnemar_and_changes():
     assert line == '| shuffle | 30.00% | 30.00% | 55.00% | 8 | 2 | 0.109 |'
 
 
+def test_a_task_that_the_package_does_not_know():
+    """A recipe can declare classes of its own."""
+    table = predictions([0, 1, 1, 5], [0, 1, 2, 5])
+    table['task'] = 'own'
+    found = audit_dynamics.audit({'in order': table, 'reverse': table})['own']
+    assert found['reverse']['WAR'] == 3 / 4 and found['reverse']['UAR'] == pytest.approx(2.5 / 3)
+
+
 def test_other_samples_are_refused():
     with pytest.raises(ValueError, match='3 and 3 predictions, but only 2 samples in common'):
         audit_dynamics.compare(predictions([0, 1, 2], [0, 1, 2]),

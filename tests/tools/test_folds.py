@@ -54,6 +54,15 @@ def test_spread_is_the_t_interval():
     assert summarize_folds.spread([0.5, 0.5])['interval'] == [0.5, 0.5]
 
 
+def test_a_pooled_task_that_the_package_does_not_know():
+    tables = [pd.DataFrame(dict(
+        source='own', task='own', media='video', sample_id=[f'{fold}{row}' for row in range(3)],
+        label=[0, 0, 1], prediction=[0, 1, 1], label_name=['a', 'a', 'b'],
+        prediction_name=['a', 'b', 'b'], score_0=[1., 0., 0.], score_1=[0., 1., 1.],
+        score_2=[0., 0., 0.])) for fold in range(2)]
+    assert summarize_folds.pooled(tables, 'own') == dict(WAR=2 / 3, UAR=0.75, num_samples=6)
+
+
 def test_best_epoch_is_the_first_of_equals():
     scores = {epoch: {'a/WAR': war, 'a/UAR': epoch / 10}
               for epoch, war in ((1, 0.2), (2, 0.7), (3, 0.7), (4, 0.1))}

@@ -20,10 +20,9 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (repairs the stack)
-from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.datasets.transforms.ordering import ORDERS
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
-from unilearn_mm.recipes import data_parts, media_of, own_pipelines
+from unilearn_mm.recipes import data_parts, media_of, own_pipelines, prediction_metric
 
 IN_ORDER = 'in order'
 FOLDER = 'audit_dynamics'
@@ -37,7 +36,8 @@ def reordered(cfg: Config, order: str) -> Config:
         order (str): 'in order', or one of ``FrameOrder``.
 
     Raises:
-        ValueError: If no clips are tested, or a pipeline has no step that decodes.
+        ValueError: If no clips are tested, a pipeline has no step that decodes, or no metric
+            writes predictions.
     """
     cfg = copy.deepcopy(cfg)
     own_pipelines(cfg.test_dataloader)
@@ -56,7 +56,7 @@ def reordered(cfg: Config, order: str) -> Config:
             part.pipeline.insert(decoders[0], ConfigDict(type='FrameOrder', order=order))
     if len(clips) < len(parts):
         cfg.test_dataloader.dataset.datasets = clips
-    cfg.test_evaluator = dict(type='WARUARMetric', prediction_file=f'{FOLDER}/{order}.csv')
+    cfg.test_evaluator = dict(prediction_metric(cfg), prediction_file=f'{FOLDER}/{order}.csv')
     cfg.experiment_name = f'{FOLDER}_{order}'.replace(' ', '_')
     return cfg
 
@@ -101,10 +101,9 @@ def audit(tables: Dict[str, pd.DataFrame]) -> Dict[str, Dict[str, Dict[str, Any]
         :func:`compare` found.
     """
     found: Dict[str, Dict[str, Dict[str, Any]]] = {}
-    spaces = {task: class_names(task) for task in tables[IN_ORDER]['task'].unique()}
     for order, table in tables.items():
         changes = {} if order == IN_ORDER else compare(tables[IN_ORDER], table)
-        for task, scores in scores_from_predictions(table, spaces).items():
+        for task, scores in scores_from_predictions(table).items():
             found.setdefault(task, {})[order] = dict(
                 num_samples=scores.num_samples, WAR=scores.war, UAR=scores.uar,
                 **changes.get(task, {}))

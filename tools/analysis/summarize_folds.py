@@ -18,7 +18,6 @@ from mmengine.config import Config
 from scipy.stats import t as student_t
 
 import unilearn_mm  # noqa: F401  (repairs the stack)
-from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.evaluation.expression_scores import read_predictions, scores_from_predictions
 from unilearn_mm.jobs import LAST_EPOCH, Job, JobError, validation_scores
 from unilearn_mm.recipes import data_parts
@@ -93,7 +92,7 @@ def read_fold(work_dir: Path) -> Dict[str, Any]:
     predictions = read_predictions(job.prediction_file)
     validations = validation_scores(work_dir)
     tasks = {}
-    for task, scores in scores_from_predictions(predictions, _label_spaces(predictions)).items():
+    for task, scores in scores_from_predictions(predictions).items():
         comparable = (validates_on_test(job.cfg, task) and validations
                       and all(f'{task}/WAR' in found for found in validations.values()))
         tasks[task] = {
@@ -112,7 +111,7 @@ def pooled(tables: Sequence[pd.DataFrame], task: str) -> Optional[Dict[str, floa
     table = pd.concat([table[table['task'] == task] for table in tables], ignore_index=True)
     if table.duplicated(['source', 'sample_id']).any():
         return None
-    scores = scores_from_predictions(table, _label_spaces(table))[task]
+    scores = scores_from_predictions(table)[task]
     return dict(WAR=scores.war, UAR=scores.uar, num_samples=scores.num_samples)
 
 
@@ -186,10 +185,6 @@ def markdown(summary: Dict[str, Any]) -> List[str]:
 
 def _percent(value: Optional[float]) -> str:
     return '-' if value is None else f'{value * 100:.2f}'
-
-
-def _label_spaces(table: pd.DataFrame) -> Dict[str, Sequence[str]]:
-    return {task: class_names(task) for task in table['task'].unique()}
 
 
 def main() -> int:
