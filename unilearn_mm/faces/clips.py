@@ -186,6 +186,9 @@ class FaceStream:
 
     Attributes:
         summary (StreamSummary): What has been given out so far; complete after the last frame.
+
+    Raises:
+        ValueError: While it is iterated, if a frame is not later than the one before.
     """
 
     def __init__(self, frames: Iterable[Frame], detector: FaceDetector,
@@ -205,7 +208,9 @@ class FaceStream:
         self._searched: Optional[Tuple[_Step, Detections]] = None  # the last of the scene
         self._last: Optional[_Step] = None  # the last one in which faces were measured
         self._confirmed: set = set()
-        self._courses: Dict[int, _Course] = {}
+        self._courses: Dict[int, _Course] = {}  # by keys: 0, 1, ... in the order of beginning
+        self._keys: Dict[int, int] = {}  # of the latest course of each identity of the scene
+        self._count = itertools.count()
         self._numbers = itertools.count()
 
     def __iter__(self) -> Iterator[FrameFaces]:
@@ -242,6 +247,7 @@ class FaceStream:
         self._tracker.new_scene()
         self._searched = self._last = None
         self._confirmed.clear()
+        self._keys.clear()
 
     def _track(self, group: List[_Step]) -> None:
         """Search the last frame of a group, and the others too if a face came or went."""
@@ -301,9 +307,10 @@ class FaceStream:
         for identity, look in step.looks.items():
             new = _Point(step.index, time, np.concatenate([look.box, look.points.reshape(-1)]),
                          look.score)
-            course = self._courses.get(identity)
-            if course is None:
-                self._courses[identity] = _Course([new], new)
+            course = self._courses.get(self._keys.get(identity, -1))
+            if course is None or time - course.points[-1].time > self.tracking.max_gap + ROUNDING:
+                self._keys[identity] = next(self._count)
+                self._courses[self._keys[identity]] = _Course([new], new)
                 continue
             last = course.points[-1]
             for missed in self._queue:
@@ -317,19 +324,19 @@ class FaceStream:
     def _finish(self, step: _Step, shortest: Optional[float]) -> FrameFaces:
         """Give a frame out, now that all is known."""
         faces = []
-        for identity, course in list(self._courses.items()):
+        for key, course in list(self._courses.items()):
             if course.first.index > step.index:
                 continue
             if course.number < 0:
                 lasts = course.points[-1].time - course.first.time
                 needed = self.tracking.min_length if shortest is None else shortest
                 if lasts < needed - ROUNDING:
-                    self._close(identity, f'seen for {lasts:.2f} s, less than {needed:g} s')
+                    self._close(key, f'seen for {lasts:.2f} s, less than {needed:g} s')
                     continue
                 course.number = next(self._numbers)
             faces.append(self._cut(course, step))
             if course.points[-1].index == step.index:
-                self._close(identity)
+                self._close(key)
         self.summary.frames += 1
         self.summary.frames_with_face += bool(faces)
         if step.cut:
@@ -353,9 +360,9 @@ class FaceStream:
         course.score += here.score if seen else 0.0
         return TrackedFace(course.number, box, points, here.score, seen, crop)
 
-    def _close(self, identity: int, dropped: str = '') -> None:
+    def _close(self, key: int, dropped: str = '') -> None:
         """End a track, at its last point."""
-        course = self._courses.pop(identity)
+        course = self._courses.pop(key)
         first, last = course.first, course.points[-1]
         if dropped:  # nothing was given out; its own points speak for it
             sizes = np.array([point.shape[2:4] - point.shape[:2] for point in course.points])
@@ -369,7 +376,12 @@ class FaceStream:
 
 
 def _steps(frames: Iterable[Frame]) -> Iterator[_Step]:
+    last = None
     for index, (frame, cut) in enumerate(mark_cuts(frames)):
+        if last is not None and frame.time <= last:
+            raise ValueError(f'frame {index} of the stream is at {frame.time:g} s, not later than '
+                             f'the frame before, at {last:g} s')
+        last = frame.time
         yield _Step(frame, index, cut)
 
 

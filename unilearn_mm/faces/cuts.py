@@ -25,6 +25,7 @@ STANDS_OUT = 6.0
 LONG_GAP = 1.5  # times the median time between pictures: where frames are missing, steps are large
 REACH = 3  # pictures on each side of a step; shorter flashes are no cuts
 NEIGHBOURS = 5  # steps on each side: copies at a higher rate show a picture several times
+BLOCKS = 3  # rows and columns; a title or a hand in front changes only some of the blocks
 PATIENCE = 64  # frames; then what is known must do
 THUMBNAIL = (32, 18)  # px
 GREY_NOISE = 3.0  # of 255: thumbnails with less contrast than this count as plain
@@ -97,13 +98,14 @@ class _CutFinder:
                        and (place + 1 < len(thumbnails) or shown[place] > 1))
         gaps = np.diff([self._times[other] for other in (around[0] - 1, *around)])
         is_usual = gaps[place - around[0]] <= LONG_GAP * np.median(gaps)
-        return bool(has_company and is_usual and step >= STANDS_OUT * max(neighbours))
+        return bool(has_company and is_usual and step >= STANDS_OUT * max(neighbours)
+                    and _is_everywhere(thumbnails[place - 1], thumbnails[place]))
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """A flat image, (n,), of mean 0."""
+    """A small image (h, w, 3) of mean 0."""
     small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return (small - small.mean((0, 1))).reshape(-1)
+    return small - small.mean((0, 1))
 
 
 def _step(thumbnails: List[np.ndarray], place: int) -> float:
@@ -115,6 +117,19 @@ def _step(thumbnails: List[np.ndarray], place: int) -> float:
 
 
 def _unlike(first: np.ndarray, second: np.ndarray) -> float:
-    noise = GREY_NOISE ** 2 * len(first)
+    noise = GREY_NOISE ** 2 * first.size
+    first, second = first.reshape(-1), second.reshape(-1)
     return float(1 - (first @ second + noise)
                  / np.sqrt((first @ first + noise) * (second @ second + noise)))
+
+
+def _is_everywhere(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether most parts of a picture changed."""
+    changed = [_unlike(one - one.mean((0, 1)), other - other.mean((0, 1))) >= SMALL_STEP
+               for one, other in zip(_blocks(first), _blocks(second))]
+    return sum(changed) > len(changed) / 2
+
+
+def _blocks(thumbnail: np.ndarray) -> List[np.ndarray]:
+    return [block for row in np.array_split(thumbnail, BLOCKS)
+            for block in np.array_split(row, BLOCKS, axis=1)]

@@ -149,11 +149,11 @@ class CenterFace:
         for indices in _same_size(images):
             height, width = images[indices[0]].shape[:2]
             # zeros are added below and on the right, where they move no coordinate
-            batch = np.zeros((len(indices), -(-height // STRIDE) * STRIDE,
-                              -(-width // STRIDE) * STRIDE, 3), np.float32)
-            for row, index in zip(batch, indices):
-                row[:height, :width] = images[index]
-            maps = self._forward(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
+            batch = np.zeros((len(indices), 3, -(-height // STRIDE) * STRIDE,
+                              -(-width // STRIDE) * STRIDE), np.float32)
+            for planes, index in zip(batch, indices):
+                planes[:, :height, :width] = images[index].transpose(2, 0, 1)
+            maps = self._forward(batch)
             for place, index in enumerate(indices):
                 found[index] = _decode({name: of_all[place] for name, of_all in maps.items()},
                                        threshold)
