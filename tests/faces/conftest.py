@@ -1,6 +1,6 @@
 """The detector and short pieces of real clips, once for all tests of faces."""
 
-from functools import lru_cache
+from functools import cache
 from typing import List
 
 import cv2
@@ -17,7 +17,7 @@ def detector() -> CenterFace:
     return open_detector()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(name: str, start: int, stop: int) -> List[np.ndarray]:
     with open_frames(real_media(name)) as frames:
         return [cv2.resize(frame.image, (320, 320 * frame.image.shape[0] // frame.image.shape[1]),

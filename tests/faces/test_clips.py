@@ -75,7 +75,8 @@ def test_one_face(alone):
     assert (row.track, row.first_index, row.last_index) == (0, 0, 71)
     assert (row.frames, row.detected, row.dropped) == (72, 72, '')
     assert row.end == pytest.approx(71 / 30)
-    assert row.mean_area == pytest.approx(np.prod(track.boxes[:, 2:] - track.boxes[:, :2], 1).mean())
+    areas = np.prod(track.boxes[:, 2:] - track.boxes[:, :2], 1)
+    assert row.mean_area == pytest.approx(areas.mean())
     assert row.mean_score == pytest.approx(track.scores.mean(), rel=1e-5)
 
 

