@@ -69,7 +69,7 @@ def test_predictions_of_other_data_are_refused(cfg, tmp_path, monkeypatch):
     path.write_text(table.replace(',00003,', ',elsewhere,'))
     with pytest.raises(ValueError, match=r"predictions\.csv is not of the test data of .*toy\.py: "
                                          r"1 samples are only there, e\.g\. 'elsewhere' of source "
-                                         r"'toy_video'; 1 .* recipe.*'00003'.*tools/test\.py"):
+                                         r"'toy_video' .*; 1 .* recipe.*'00003'.*tools/test\.py"):
         run(monkeypatch, tmp_path)
     rows = table.splitlines()
     rows[1] = rows[1].replace('toy_image,toy_image', 'toy_image,other')

@@ -25,7 +25,7 @@ from unilearn_mm.evaluation.expression_scores import TaskScores, scores_from_pre
 from unilearn_mm.evaluation.prediction_table import read_predictions, task_score_array
 from unilearn_mm.evaluation.score_tables import recall_table, score_table, subgroup_table
 from unilearn_mm.evaluation.subgroups import SubgroupScores, subgroup_scores
-from unilearn_mm.evaluation.temperature import sha256
+from unilearn_mm.files import sha256_of
 from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.task_figures import task_figures
 
@@ -65,7 +65,7 @@ def main() -> None:
             lines += [f'![{name} of {task}]({picture})', '']
     content = dict(
         predictions=str(args.predictions),
-        predictions_sha256=sha256(args.predictions),
+        predictions_sha256=sha256_of(args.predictions),
         bootstrap=dict(resamples=args.bootstrap, seed=SEED, level=LEVEL, stratified_by='label'),
         tasks=numbers)
     (out / 'scores.json').write_text(
