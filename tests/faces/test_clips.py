@@ -75,7 +75,7 @@ def test_one_face(alone):
     assert (row.track, row.first_index, row.last_index) == (0, 0, 71)
     assert (row.frames, row.detected, row.dropped) == (72, 72, '')
     assert row.end == pytest.approx(71 / 30)
-    areas = np.prod(track.boxes[:, 2:] - track.boxes[:, :2], 1)
+    areas = np.prod(track.boxes[:, 2:] - track.boxes[:, :2], axis=1)
     assert row.mean_area == pytest.approx(areas.mean())
     assert row.mean_score == pytest.approx(track.scores.mean(), rel=1e-5)
 

