@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as TooLong
 from typing import Any, Callable, Iterable, Iterator
@@ -41,7 +43,8 @@ def run_bounded(function: Callable, jobs: Iterable[tuple], workers: int, time_li
                           "pip install 'unilearn_mm[predict]'") from error
     # forked workers start at once: importing the decoders takes seconds
     context = multiprocessing.get_context('fork')
-    pool = ProcessPool(workers, initializer=_begin, initargs=(start_worker, ), context=context)
+    pool = ProcessPool(workers, initializer=_begin, initargs=(os.getpid(), start_worker),
+                       context=context)
     waiting: dict[Future, int] = {}
     try:
         for place, job in enumerate(jobs):
@@ -71,11 +74,22 @@ def _outcome(future: Future, time_limit: float) -> Any:
         return Stopped(f'the decoder crashed (exit code {error.exitcode})')
 
 
-def _begin(start_worker: Callable[[], None] | None) -> None:
-    """Decoders write their complaints to the terminal; here they are in the results."""
+def _begin(parent: int, start_worker: Callable[[], None] | None) -> None:
+    """What a process does first: one thread, silence, and it ends when its parent does.
+
+    Decoders write their complaints to the terminal; here they are in the results. Without a parent
+    there is nobody who wants the result of the job that is under way.
+    """
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     cv2.setNumThreads(0)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     if start_worker is not None:
         start_worker()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import importlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -186,6 +187,37 @@ def test_results_come_as_soon_as_they_are_there(tmp_path):
         order.append((place, result))
         (tmp_path / 'first').touch()
     assert order == [(1, tmp_path / 'second'), (0, tmp_path / 'first')]
+
+
+def sleep_long(folder, name):
+    (folder / f'{name}-{os.getpid()}').touch()
+    time.sleep(60)
+
+
+def run_sleepers(folder):
+    list(run_bounded(sleep_long, [(folder, 'a'), (folder, 'b')], 2, 120))
+
+
+def is_there(pid):
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().split(')')[-1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def test_nobody_works_on_when_the_parent_was_killed(tmp_path):
+    parent = multiprocessing.get_context('fork').Process(target=run_sleepers, args=(tmp_path,))
+    parent.start()
+    deadline = time.monotonic() + 40
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(path.name.split('-')[1]) for path in tmp_path.iterdir()]
+    assert len(workers) == 2 and all(map(is_there, workers))
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.join()
+    while any(map(is_there, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_there, workers))
 
 
 def test_errors_of_our_own_are_not_hidden():
