@@ -231,6 +231,8 @@ def two_ranks(rank, folder):
 def test_ranks_stay_in_step(tmp_path):
     run_ranks(two_ranks, str(tmp_path))
     table = pd.read_csv(tmp_path / 'non_finite.csv')
-    assert table.groupby('step')['rank'].apply(list).to_dict() == {2: [0, 1], 4: [0, 1]}
+    assert table.groupby('step')['rank'].apply(list).to_dict() == {
+        2: [0, 1], 4: [0, 1], 5: [0, 1]}
+    assert table[table.step == 5].sample_id.isna().all(), 'the batch had no samples'
     losses = {(row.step, row.rank): row.loss for row in table.itertuples()}
     assert losses[2, 0] > 0 and pd.isna(losses[2, 1])

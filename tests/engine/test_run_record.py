@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 
 import unilearn_mm
+from unilearn_mm.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from unilearn_mm.engine.hooks.run_record import RunRecordHook, _git_state
 
 CONFIG = '''
@@ -40,7 +41,8 @@ def runner(tmp_path, monkeypatch):
     work = tmp_path / 'work'
     work.mkdir()
     return SimpleNamespace(cfg=cfg, work_dir=str(work), _resume=False, seed=3, world_size=1,
-                           epoch=0, iter=0, logger=logging.getLogger('run_record'))
+                           epoch=0, iter=0, hooks=[AtomicCheckpointHook(interval=1)],
+                           logger=logging.getLogger('run_record'))
 
 
 def record_of(runner):

@@ -10,8 +10,11 @@ from mmengine.dist import all_gather_object, all_reduce, get_rank, is_main_proce
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.optim import OptimWrapper
+from mmengine.structures import BaseDataElement
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
+
+from ..batches import samples_of
 
 COLUMNS = ('step', 'rank', 'loss', 'grad_norm', 'source', 'sample_id', 'path', 'draw_seed')
 
@@ -29,8 +32,8 @@ class FiniteGuardHook(Hook):
     moments and step counts of the optimizer stay as they are; statistics of BatchNorm and other
     buffers are set back. Schedulers go on. With gradient accumulation, one bad batch costs the
     whole step. ``non_finite.csv`` in the log directory of the run names the samples of all ranks;
-    with its ``draw_seed`` each can be drawn again. A batch is a dict with ``data_samples``, as
-    in MMAction2.
+    with its ``draw_seed`` each can be drawn again. Of a batch that is no dict with
+    ``data_samples``, as in MMAction2, it names the step alone.
 
     With fp16, NaN and infinity in a gradient are the GradScaler's business: it skips the step
     and lowers its scale, and that is no fault. There only the loss is checked.
@@ -55,6 +58,7 @@ class FiniteGuardHook(Hook):
     norm: Any
     bad: Any
     samples: list
+    saved_buffers: Any
 
     def __init__(self, max_consecutive: int = 3) -> None:
         self.max_consecutive = max_consecutive
@@ -83,9 +87,9 @@ class FiniteGuardHook(Hook):
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
         """Remember the batch for the report."""
-        if not self.samples:
+        if self.saved_buffers is None:
             self.saved_buffers = [buffer.clone() for buffer in self.buffers]
-        self.samples += data_batch['data_samples']
+        self.samples += samples_of(data_batch)
 
     def after_train_iter(self,
                          runner,
@@ -118,7 +122,8 @@ class FiniteGuardHook(Hook):
             f'samples. {self.max_consecutive} such steps in a row end the run')
 
     def _next_step(self) -> None:
-        self.loss, self.norm, self.bad, self.samples = 0., None, None, []
+        self.loss, self.norm, self.bad = torch.zeros(()), None, None
+        self.samples, self.saved_buffers = [], None
 
     def _noting_loss(self, backward: Callable) -> Callable:
 
@@ -151,8 +156,9 @@ class FiniteGuardHook(Hook):
 
     def _write(self, runner) -> str:
         norm = None if self.norm is None else self.norm.item()
-        rows = [(runner.iter + 1, get_rank(), self.loss.item(), norm,
-                 *(sample.get(key) for key in COLUMNS[4:])) for sample in self.samples]
+        step = (runner.iter + 1, get_rank(), self.loss.item(), norm)
+        rows = [(*step, *(sample.get(key) for key in COLUMNS[4:]))
+                for sample in self.samples or [BaseDataElement()]]
         path = osp.join(runner.log_dir, 'non_finite.csv')
         ranks: List[List[tuple]] = all_gather_object(rows)
         if is_main_process():

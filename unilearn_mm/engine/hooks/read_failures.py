@@ -10,6 +10,8 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 
+from ..batches import samples_of
+
 
 class TooManyUnreadableError(RuntimeError):
     """More samples had to be replaced than a run may have."""
@@ -49,8 +51,9 @@ class ReadFailureHook(Hook):
                          outputs: Optional[dict] = None) -> None:
         """Count the failures of a batch."""
         self.steps += 1
-        self.samples += len(data_batch['data_samples'])
-        for sample in data_batch['data_samples']:
+        samples = samples_of(data_batch)
+        self.samples += len(samples)
+        for sample in samples:
             failures = sample.get('read_failures', ())
             self.failures.update(failures)
             self.replaced += sum(outcome == 'replaced' for _, _, outcome in failures)

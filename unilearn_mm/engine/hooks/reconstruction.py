@@ -11,6 +11,8 @@ from mmengine.model import is_model_wrapper
 
 from unilearn_mm.visualization.file_names import file_stem
 
+from ..batches import samples_of
+
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
@@ -36,11 +38,12 @@ class ReconstructionHook(Hook):
                        data_batch: DATA_BATCH = None,
                        outputs: Optional[Sequence] = None) -> None:
         """Draw the first batch of each source."""
-        source = data_batch['data_samples'][0].source
-        if source in self.shown:
+        samples = samples_of(data_batch)
+        source = samples[0].get('source') if samples else None
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if source is None or source in self.shown or not hasattr(model, 'pictures'):
             return
         self.shown.add(source)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         data = model.data_preprocessor(data_batch)
         runner.visualizer.add_image(f'reconstruction_{file_stem(source)}',
                                     self._picture(model, data), step=runner.epoch)

@@ -12,6 +12,8 @@ from mmengine.model import is_model_wrapper
 
 from unilearn_mm.models.layers.routing import NoisyTopKRouter
 
+from ..batches import samples_of
+
 KEY = 'routing_sums'  # in the checkpoint
 
 
@@ -51,7 +53,8 @@ class RoutingHook(Hook):
         if routing is None:
             return
         self._move_selection_biases(model, routing['expert_load'])
-        sums = self.sums[data_batch['data_samples'][0].get('source', 'all')]
+        samples = samples_of(data_batch)
+        sums = self.sums[samples[0].get('source', 'all') if samples else 'all']
         sums[0] = sums[0] + routing['expert_load']
         sums[1] = sums[1] + routing['dropped']
         sums[2] += 1

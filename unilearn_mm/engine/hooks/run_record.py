@@ -17,7 +17,7 @@ import torch
 from mmaction.registry import HOOKS
 from mmengine.device import is_cuda_available
 from mmengine.dist import all_gather_object, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 
 import unilearn_mm
 
@@ -36,7 +36,8 @@ class RunRecordHook(Hook):
     it, seed, number of ranks, hardware, and how far this start has come: ``epoch``, ``step`` and
     ``wall_time`` (seconds) at the last checkpoint. A resumed run adds an entry, because code,
     data and hardware may have changed; ``wall_time`` at the top is the sum. Host and user are
-    not recorded: the home directory is written as ``~``.
+    not recorded: the home directory is written as ``~``. A run without a CheckpointHook, as
+    MMAction2's vis_scheduler.py makes one in the work directory of a config, has no record.
     """
 
     priority = 'NORMAL'
@@ -47,6 +48,9 @@ class RunRecordHook(Hook):
         Raises:
             ValueError: If the record of the run that is resumed cannot be read.
         """
+        self.records = any(isinstance(hook, CheckpointHook) for hook in runner.hooks)
+        if not self.records:
+            return
         self.begin = time.monotonic()
         self.hardware = dict(Counter(all_gather_object(_device_name())))
         if not is_main_process():
@@ -71,7 +75,8 @@ class RunRecordHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Bring the entry up to date; called on the main rank only."""
-        self._write(checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
+        if self.records:
+            self._write(checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
 
     def _write(self, epoch: int, step: int) -> None:
         self.starts[-1].update(epoch=epoch, step=step,
