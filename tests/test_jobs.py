@@ -7,8 +7,14 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from unilearn_mm.jobs import (LAST_EPOCH, Job, JobError, JobPreempted,
-                              run_and_hand_on_signals, validation_scores)
+from unilearn_mm.jobs import (
+    LAST_EPOCH,
+    Job,
+    JobError,
+    JobPreempted,
+    run_and_hand_on_signals,
+    validation_scores,
+)
 
 
 def job_in(folder, save_best=None, **options):

@@ -2,8 +2,17 @@
 
 import pytest
 import torch
-from mmaction.registry import (DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS,
-                               OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS)
+from mmaction.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+)
 from mmaction.structures import ActionDataSample
 from mmengine.registry import MODEL_WRAPPERS
 

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 from unilearn_mm.engine.hooks.read_failures import TooManyUnreadableError
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
+from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError
 from unilearn_mm.run import stock_scripts
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
+from official_s2d import Sizes
 from s2d_models import landmark_file, official
 
-from official_s2d import Sizes
 from unilearn_mm.recipes import data_parts
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

@@ -7,10 +7,9 @@ import torch
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from official_s2d import OfficialAnchors, OfficialStep
 from s2d_models import NET, PIXELS, SMALL, backbone_cfg, landmark_file, official, ours
 from torch.utils.data import DataLoader, Dataset
-
-from official_s2d import OfficialAnchors, OfficialStep
 
 MEAN, STD = [120., 110., 100.], [60., 50., 40.]
 CLASSES, EPOCHS = SMALL.num_classes, 10

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS
 from mmaction.apis.inferencers import ActionRecogInferencer
+from mmaction.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
@@ -23,8 +23,13 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from unilearn_mm.datasets.readers import PackedReader
-from unilearn_mm.engine.checkpoint_files import (CorruptCheckpointError, UnsafeCheckpointError,
-                                                 read_checkpoint, sidecar_of, write_checkpoint)
+from unilearn_mm.engine.checkpoint_files import (
+    CorruptCheckpointError,
+    UnsafeCheckpointError,
+    read_checkpoint,
+    sidecar_of,
+    write_checkpoint,
+)
 from unilearn_mm.media import MediaReadError
 
 ROOT = Path(__file__).parents[1]

@@ -9,13 +9,17 @@ import pandas as pd
 import pytest
 import torch
 from media_files import encode_video
-from mmaction.apis import (ActionRecogInferencer, MMAction2Inferencer, inference_recognizer,
-                           init_recognizer)
+from mmaction.apis import (
+    ActionRecogInferencer,
+    MMAction2Inferencer,
+    inference_recognizer,
+    init_recognizer,
+)
 from mmengine.config import Config
 from mmengine.runner import Runner, save_checkpoint
 
-from unilearn_mm.media import MediaReadError
 from unilearn_mm.datasets.video_reader import VideoReader
+from unilearn_mm.media import MediaReadError
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'unilearn_toy.py'
 

@@ -10,8 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unilearn_mm.datasets.annotations import (AnnotationError, class_id, parse_annotations,
-                                              read_annotations)
+from unilearn_mm.datasets.annotations import (
+    AnnotationError,
+    class_id,
+    parse_annotations,
+    read_annotations,
+)
 from unilearn_mm.datasets.label_spaces import class_names
 
 LISTS = Path(__file__).parents[2] / '..' / 'shared' / 'data' / 'annotations'

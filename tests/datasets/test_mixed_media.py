@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from unilearn_mm.datasets.draws import Draw
 from unilearn_mm.datasets.reading_board import being_read, is_loader_timeout
-from unilearn_mm.media import MediaReadError
 from unilearn_mm.datasets.samplers import MixedMediaBatchSampler
+from unilearn_mm.media import MediaReadError
 
 TRAIN = [dict(type='OpenClip'), dict(type='LinspaceFrames', clip_len=4, frame_interval=1),
          dict(type='DecodeClip'), dict(type='RandomResizedCrop', area_range=(0.2, 1.)),

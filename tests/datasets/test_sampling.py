@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from mmaction.datasets.transforms import SampleFrames
 
-from unilearn_mm.datasets.transforms.sampling import (LinspaceFrames, WindowFrames,
-                                                      linspace_indices, window_indices)
+from unilearn_mm.datasets.transforms.sampling import (
+    LinspaceFrames,
+    WindowFrames,
+    linspace_indices,
+    window_indices,
+)
 
 LENGTHS = range(1, 201)
 STRIDES = (1, 4)

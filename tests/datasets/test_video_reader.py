@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_files import encode_video
 
-from unilearn_mm.media import MediaReadError
 from unilearn_mm.datasets.transforms.loading import DecodeClip, OpenClip
 from unilearn_mm.datasets.video_reader import VideoReader
+from unilearn_mm.media import MediaReadError
 
 NUM_FRAMES = 30
 

@@ -15,8 +15,11 @@ from scipy.special import softmax
 
 from unilearn_mm.engine.hooks.temperature import TemperatureHook
 from unilearn_mm.evaluation.prediction_table import read_predictions
-from unilearn_mm.evaluation.temperature import (TemperatureFileError, TemperatureFit,
-                                                write_temperatures)
+from unilearn_mm.evaluation.temperature import (
+    TemperatureFileError,
+    TemperatureFit,
+    write_temperatures,
+)
 
 ROOT = Path(__file__).parents[2]
 SCORES = [f'score_{index}' for index in range(7)]

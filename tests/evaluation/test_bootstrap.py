@@ -3,8 +3,11 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import precision_recall_fscore_support
 
-from unilearn_mm.evaluation.bootstrap import (bootstrap_intervals, proportion_interval,
-                                              resampled_confusions)
+from unilearn_mm.evaluation.bootstrap import (
+    bootstrap_intervals,
+    proportion_interval,
+    resampled_confusions,
+)
 from unilearn_mm.evaluation.expression_scores import confusion, uar, war
 
 COUNTS = np.array([[40, 5, 5, 0], [10, 20, 0, 0], [3, 2, 4, 0], [0, 0, 0, 0]])

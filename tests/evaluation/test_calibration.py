@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from unilearn_mm.evaluation.calibration import (expected_calibration_error,
-                                                negative_log_likelihood, reliability_bins,
-                                                risk_coverage, sums_off_one)
+from unilearn_mm.evaluation.calibration import (
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability_bins,
+    risk_coverage,
+    sums_off_one,
+)
 
 
 def rows(confidences, correct, num_classes=3):

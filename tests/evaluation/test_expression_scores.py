@@ -6,13 +6,26 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import (accuracy_score, balanced_accuracy_score, f1_score,
-                             precision_recall_fscore_support, recall_score)
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_recall_fscore_support,
+    recall_score,
+)
 
-from unilearn_mm.evaluation.expression_scores import (confusion, confusion_table, macro_f1,
-                                                      per_class_f1, per_class_recall,
-                                                      scores_from_predictions, task_scores, uar,
-                                                      war, weighted_f1)
+from unilearn_mm.evaluation.expression_scores import (
+    confusion,
+    confusion_table,
+    macro_f1,
+    per_class_f1,
+    per_class_recall,
+    scores_from_predictions,
+    task_scores,
+    uar,
+    war,
+    weighted_f1,
+)
 from unilearn_mm.evaluation.prediction_table import PREDICTION_COLUMNS
 
 MAFW = ('anger', 'anxiety', 'contempt', 'disappointment', 'disgust', 'fear', 'happiness',

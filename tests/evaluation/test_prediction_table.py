@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unilearn_mm.evaluation.prediction_table import (PREDICTION_COLUMNS, check_predictions,
-                                                     group_names, names_in_table,
-                                                     read_predictions, write_predictions)
+from unilearn_mm.evaluation.prediction_table import (
+    PREDICTION_COLUMNS,
+    check_predictions,
+    group_names,
+    names_in_table,
+    read_predictions,
+    write_predictions,
+)
 
 text = st.text(st.characters(codec='utf-8', exclude_categories=['Cc', 'Cs']), max_size=5)
 number = st.floats(0, 1, allow_subnormal=False)

@@ -5,10 +5,10 @@ import torch
 from mmaction.registry import DATASETS
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 from unilearn_mm.evaluation.prediction_table import read_predictions
 from unilearn_mm.evaluation.score_tables import subgroup_table
 from unilearn_mm.evaluation.subgroups import subgroup_scores
+from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 
 
 def predictions(seed=0, num=90):

@@ -7,9 +7,14 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from unilearn_mm.evaluation.calibration import expected_calibration_error, reliability_bins
-from unilearn_mm.evaluation.temperature import (TemperatureFileError, TemperatureFit,
-                                                fit_temperature, read_temperatures,
-                                                temperature_file, write_temperatures)
+from unilearn_mm.evaluation.temperature import (
+    TemperatureFileError,
+    TemperatureFit,
+    fit_temperature,
+    read_temperatures,
+    temperature_file,
+    write_temperatures,
+)
 
 
 def drawn(true_temperature, num=20000, num_classes=7, seed=0):

@@ -16,8 +16,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
-from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
+from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 
 SPACES = dict(toy_video=('happy', 'sad', 'fear', 'anger'), toy_image=('calm', 'excited'))
 TASKS = dict(clips_a='toy_video', clips_b='toy_video', pictures='toy_image')

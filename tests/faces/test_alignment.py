@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unilearn_mm.faces.alignment import (PRESETS, CropRecord, crop_transform, cut_out,
-                                         similarity_transform, transform_points, transform_scale)
+from unilearn_mm.faces.alignment import (
+    PRESETS,
+    CropRecord,
+    crop_transform,
+    cut_out,
+    similarity_transform,
+    transform_points,
+    transform_scale,
+)
 
 FACE = np.array([[40.0, 50], [70, 48], [56, 66], [43, 82], [69, 81]])
 BOX = np.array([28.0, 20, 84, 100])

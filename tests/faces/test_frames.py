@@ -15,8 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from videos import (MIRRORED, TURNS, bar_time, flip_bits, moving_bar, picture, turn, write_clip,
-                    write_sound)
+from videos import (
+    MIRRORED,
+    TURNS,
+    bar_time,
+    flip_bits,
+    moving_bar,
+    picture,
+    turn,
+    write_clip,
+    write_sound,
+)
 
 from unilearn_mm.faces.frames import FrameStream, open_frames
 from unilearn_mm.faces.sources import Picture

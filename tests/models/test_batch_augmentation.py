@@ -18,8 +18,7 @@ from mmaction.structures import ActionDataSample
 
 from unilearn_mm.models.data_preprocessors.draws import draw_seeds_of, generator_of, rng_of
 from unilearn_mm.models.data_preprocessors.erasing import RULES, draw_box
-from unilearn_mm.models.data_preprocessors.mixing import (MixupCutmix, cutmix, draw_cutmix_box,
-                                                          mixup)
+from unilearn_mm.models.data_preprocessors.mixing import MixupCutmix, cutmix, draw_cutmix_box, mixup
 
 MEAN, STD = [120., 110., 100.], [60., 50., 40.]
 ALWAYS = dict(prob=1.)

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.logging import MessageHub
+from official_s2d import OfficialAnchors, anchors_update, sdl_weight
 from ranks import run_ranks
 from s2d_models import SMALL  # noqa: F401  (finds the folder of the restatement)
 
-from official_s2d import OfficialAnchors, anchors_update, sdl_weight
 from unilearn_mm.models.layers.anchors import EmotionAnchors
 
 CLASSES, DIM = 5, 12

@@ -4,11 +4,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from unilearn_mm.models.layers.balance import (expert_load, official_balance_loss,
-                                               switch_balance_loss, z_loss)
+from unilearn_mm.models.layers.balance import (
+    expert_load,
+    official_balance_loss,
+    switch_balance_loss,
+    z_loss,
+)
 from unilearn_mm.models.layers.experts import AdapterExperts, choose_backend
 from unilearn_mm.models.layers.moae import PRESETS, MoAE
 from unilearn_mm.models.layers.routing import NoisyTopKRouter, Routing, limit_capacity

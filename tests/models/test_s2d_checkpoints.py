@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmaction.registry import MODELS
+from official_s2d import landmarks_of
 from s2d_models import NET, SMALL, backbone_cfg, landmark_file, official
 
-from official_s2d import landmarks_of
 from unilearn_mm.models.checkpoints.family import FamilyError, known_families
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, adopt, load_whole
 from unilearn_mm.models.checkpoints.frozen import DIGEST_KEY, leave_out_frozen

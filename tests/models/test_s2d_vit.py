@@ -7,12 +7,12 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
-from s2d_models import (NET, PIXELS, SMALL, backbone_cfg, landmark_file, official, ours)
+from official_s2d import LandmarkNet, OfficialS2D, Sizes, landmarks_of
+from s2d_models import NET, PIXELS, SMALL, backbone_cfg, landmark_file, official, ours
 
 from unilearn_mm.models.backbones.landmark_net import LandmarkWeightsError
 from unilearn_mm.models.backbones.vit_moae import InputSizeError
 from unilearn_mm.models.layers.class_token import class_token_of
-from official_s2d import LandmarkNet, OfficialS2D, Sizes, landmarks_of
 
 
 def clips(num=2, frames=SMALL.frames, size=PIXELS, dtype=torch.float64):

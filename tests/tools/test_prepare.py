@@ -29,9 +29,10 @@ from unilearn_mm.datasets.label_spaces import class_names
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'data'))
 
 from preparation import published
-from unilearn_mm.processes import Stopped, run_bounded
 from preparation.samples import Sample, SampleList
 from preparation.screening import measure, screen
+
+from unilearn_mm.processes import Stopped, run_bounded
 
 LISTS = Path(__file__).parents[2] / '..' / 'shared' / 'data' / 'annotations'
 TOOLS = ('dfew', 'ferv39k', 'mafw', 'affectnet7', 'affectnet8', 'rafdb', 'ferplus', 'voxceleb2',

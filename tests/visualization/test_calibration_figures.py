@@ -3,8 +3,7 @@ import pytest
 
 from unilearn_mm.evaluation.calibration import reliability_bins, risk_coverage
 from unilearn_mm.evaluation.expression_scores import task_scores
-from unilearn_mm.visualization.calibration_figures import (reliability_figure,
-                                                           risk_coverage_figure)
+from unilearn_mm.visualization.calibration_figures import reliability_figure, risk_coverage_figure
 from unilearn_mm.visualization.task_figures import task_figures
 
 

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from unilearn_mm.visualization.curves import (read_scalars, scalar_files,
-                                              training_curves_figure)
+from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
 
 
 def write(folder, records):

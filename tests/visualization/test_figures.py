@@ -4,9 +4,13 @@ from matplotlib import pyplot
 from matplotlib.colors import to_rgba
 from scipy.stats import binomtest
 
-from unilearn_mm.visualization.figures import (CORRECT_COLOUR, WRONG_COLOUR,
-                                               confusion_matrix_figure, prediction_strip_figure,
-                                               recall_figure)
+from unilearn_mm.visualization.figures import (
+    CORRECT_COLOUR,
+    WRONG_COLOUR,
+    confusion_matrix_figure,
+    prediction_strip_figure,
+    recall_figure,
+)
 
 NAMES = ('happy', 'sad', 'fear')
 

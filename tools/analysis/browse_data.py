@@ -13,14 +13,14 @@ from typing import Dict, List
 
 import numpy as np
 import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the data sets)
-from mmaction.registry import MODELS
-from mmaction.structures import ActionDataSample
 from unilearn_mm.visualization.contact_sheet import SheetRow, contact_sheet
 from unilearn_mm.visualization.file_names import file_stem
 

@@ -18,8 +18,13 @@ from typing import Dict, List
 import numpy as np
 from tqdm import tqdm
 
-from unilearn_mm.evaluation.bootstrap import (LEVEL, RESAMPLES, SEED, bootstrap_intervals,
-                                              proportion_interval)
+from unilearn_mm.evaluation.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    bootstrap_intervals,
+    proportion_interval,
+)
 from unilearn_mm.evaluation.calibration import risk_coverage
 from unilearn_mm.evaluation.expression_scores import TaskScores, scores_from_predictions
 from unilearn_mm.evaluation.prediction_table import read_predictions, task_score_array

@@ -20,8 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from unilearn_mm.evaluation.calibration import sums_off_one
-from unilearn_mm.evaluation.prediction_table import (check_predictions, names_in_table,
-                                                     read_predictions, task_score_array)
+from unilearn_mm.evaluation.prediction_table import (
+    check_predictions,
+    names_in_table,
+    read_predictions,
+    task_score_array,
+)
 from unilearn_mm.evaluation.temperature import fit_temperature, write_temperatures
 
 

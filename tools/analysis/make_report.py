@@ -13,12 +13,12 @@ from typing import Dict, List
 
 import numpy as np
 import pandas as pd
+from mmaction.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the data sets)
-from mmaction.registry import DATASETS
 from unilearn_mm.datasets.transforms import DecodeClip, OpenClip
 from unilearn_mm.evaluation.bootstrap import RESAMPLES
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
@@ -26,8 +26,8 @@ from unilearn_mm.evaluation.prediction_table import read_predictions, task_score
 from unilearn_mm.evaluation.score_tables import recall_table, score_table
 from unilearn_mm.recipes import prediction_file
 from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
-from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.figures import PredictionSample, prediction_strip_figure
+from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.task_figures import task_figures
 
 SAMPLES_SHOWN = 4  # of each task: as many wrong as right ones where there are enough

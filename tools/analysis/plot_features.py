@@ -14,6 +14,7 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -21,7 +22,6 @@ from torch import nn
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the models)
-from mmaction.registry import MODELS
 from unilearn_mm.models.checkpoints.fit import load_whole
 from unilearn_mm.visualization.embedding import tsne_figure
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Dict, List
 
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from tqdm import tqdm
 
 import unilearn_mm  # noqa: F401  (registers the models)
-from mmaction.registry import MODELS
 from unilearn_mm.models.checkpoints.fit import load_whole
 from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.reconstruction import ReconstructionStrip, reconstruction_figure

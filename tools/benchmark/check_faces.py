@@ -23,8 +23,13 @@ from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
 from unilearn_mm.faces.alignment import PRESETS
-from unilearn_mm.faces.clips import (FaceStream, FaceTrack, StreamSummary, collect_tracks,
-                                     still_faces)
+from unilearn_mm.faces.clips import (
+    FaceStream,
+    FaceTrack,
+    StreamSummary,
+    collect_tracks,
+    still_faces,
+)
 from unilearn_mm.faces.detector import CenterFace
 from unilearn_mm.faces.frames import Frame, open_frames
 from unilearn_mm.faces.search import SearchSettings

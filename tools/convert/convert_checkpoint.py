@@ -20,17 +20,29 @@ from typing import Dict, List, Optional, Tuple
 
 import safetensors.torch
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
 import unilearn_mm  # noqa: F401  (registers the models)
-from mmaction.registry import MODELS
-from unilearn_mm.engine.checkpoint_files import (CorruptCheckpointError, UnsafeCheckpointError,
-                                                 read_checkpoint, write_checkpoint)
+from unilearn_mm.engine.checkpoint_files import (
+    CorruptCheckpointError,
+    UnsafeCheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
 from unilearn_mm.models.backbones.landmark_net import LandmarkWeightsError
-from unilearn_mm.models.checkpoints.family import (Conversion, FamilyError, State, Tasks,
-                                                   backbone_of, known_families, shown, unwrap)
+from unilearn_mm.models.checkpoints.family import (
+    Conversion,
+    FamilyError,
+    State,
+    Tasks,
+    backbone_of,
+    known_families,
+    shown,
+    unwrap,
+)
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, family_for
 from unilearn_mm.models.checkpoints.frozen import FrozenWeightsError, put_together
 

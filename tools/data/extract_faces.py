@@ -33,21 +33,31 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from unilearn_mm.processes import Stopped, run_bounded
 from preparation.clips import find_clips
-from preparation.face_extraction import (ALL, CLIP, FAILED, LARGEST, OK, OVERLAY, SHEET, Extraction,
-                                         extract, failed)
+from preparation.face_extraction import (
+    ALL,
+    CLIP,
+    FAILED,
+    LARGEST,
+    OK,
+    OVERLAY,
+    SHEET,
+    Extraction,
+    extract,
+    failed,
+)
 from preparation.face_lists import RawList, read_lists, unlabelled_list, write_list
 from preparation.reasons import MISSING, NEITHER, reproducible
 from preparation.samples import PrepareError
 from tqdm import tqdm
 
 from unilearn_mm.datasets.locations import locate_clip
-from unilearn_mm.files import write_atomically
 from unilearn_mm.faces.alignment import PRESETS
 from unilearn_mm.faces.clip_files import FORMATS
 from unilearn_mm.faces.search import SearchSettings
 from unilearn_mm.faces.tracking import TrackingSettings
+from unilearn_mm.files import write_atomically
+from unilearn_mm.processes import Stopped, run_bounded
 
 CLIPS, REPORTS, UNFINISHED = 'clips', 'reports', '.unfinished'
 EXTRAS = {OVERLAY: ('overlay', '.mp4'), SHEET: ('sheets', '.png')}  # folder and suffix in OUT

@@ -25,8 +25,14 @@ from pathlib import Path
 import numpy as np
 from preparation.command_line import build_parser, run
 from preparation.official import first_that_exists, official_list, read_table
-from preparation.samples import (IMAGE, OfficialList, PrepareError, Sample, SampleList,
-                                 as_class_names)
+from preparation.samples import (
+    IMAGE,
+    OfficialList,
+    PrepareError,
+    Sample,
+    SampleList,
+    as_class_names,
+)
 from tqdm import tqdm
 
 from unilearn_mm.datasets.label_spaces import class_names

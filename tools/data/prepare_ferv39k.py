@@ -17,8 +17,13 @@ from __future__ import annotations
 import sys
 
 from preparation.command_line import build_parser, run
-from preparation.official import (class_of_word, first_that_exists, official_list, read_rows,
-                                  read_word_rows)
+from preparation.official import (
+    class_of_word,
+    first_that_exists,
+    official_list,
+    read_rows,
+    read_word_rows,
+)
 from preparation.samples import VIDEO, PrepareError, SampleList, as_class_names
 
 from unilearn_mm.datasets.label_spaces import class_names

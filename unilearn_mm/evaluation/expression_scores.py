@@ -18,10 +18,13 @@ import numpy as np
 import pandas as pd
 import sklearn.metrics
 
-from .calibration import (expected_calibration_error, negative_log_likelihood, reliability_bins,
-                          sums_off_one)
-from .prediction_table import (check_predictions, names_in_table, read_predictions,
-                               task_score_array)
+from .calibration import (
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability_bins,
+    sums_off_one,
+)
+from .prediction_table import check_predictions, names_in_table, read_predictions, task_score_array
 
 
 @dataclass(frozen=True)

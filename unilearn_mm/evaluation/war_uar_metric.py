@@ -7,16 +7,21 @@ import numpy as np
 import pandas as pd
 import torch
 from mmaction.registry import METRICS
-from mmengine.dist import (broadcast_object_list, collect_results, get_world_size,
-                           is_main_process)
+from mmengine.dist import broadcast_object_list, collect_results, get_world_size, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from .bootstrap import RESAMPLES
 from .calibration import sums_off_one
 from .expression_scores import TaskScores, scores_from_predictions
-from .prediction_table import (GROUP_PREFIX, PREDICTION_COLUMNS, SCORE_PREFIX,
-                               prediction_suffix, score_columns, write_predictions)
+from .prediction_table import (
+    GROUP_PREFIX,
+    PREDICTION_COLUMNS,
+    SCORE_PREFIX,
+    prediction_suffix,
+    score_columns,
+    write_predictions,
+)
 from .score_tables import score_text, subgroup_table
 from .subgroups import subgroup_scores
 

@@ -7,8 +7,19 @@ is told in :attr:`FrameStream.problems`.
 
 import os
 from collections import deque
-from typing import (Any, Callable, Deque, Dict, Generator, Iterator, List, NamedTuple, Optional,
-                    Tuple, Union)
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Generator,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import av
 import cv2

@@ -13,8 +13,13 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 import cv2
 import numpy as np
 
-from .alignment import (ARCFACE_TEMPLATE, cut_out, similarity_transform, transform_points,
-                        transform_scale)
+from .alignment import (
+    ARCFACE_TEMPLATE,
+    cut_out,
+    similarity_transform,
+    transform_points,
+    transform_scale,
+)
 from .detector import Detections, FaceDetector
 
 MIN_FACE = 12.0  # px; no crop of a smaller face shows an expression

@@ -3,8 +3,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from unilearn_mm.evaluation.calibration import (ReliabilityBins, RiskCoverage,
-                                                expected_calibration_error)
+from unilearn_mm.evaluation.calibration import (
+    ReliabilityBins,
+    RiskCoverage,
+    expected_calibration_error,
+)
 
 BAR_COLOUR, GAP_COLOUR, LINE_COLOUR = '#4878a8', '#e07b39', '#6b7280'
 

@@ -8,8 +8,12 @@ import json
 import statistics
 from pathlib import Path
 
-from unilearn_mm.datasets.annotations import (HEADER, AnnotationError, AnnotationRow,
-                                              parse_annotations)
+from unilearn_mm.datasets.annotations import (
+    HEADER,
+    AnnotationError,
+    AnnotationRow,
+    parse_annotations,
+)
 
 from .published import PUBLISHED, SOURCES, class_counts
 from .reasons import MISSING

@@ -19,8 +19,17 @@ from tqdm import tqdm
 from .expressions import IMAGE_ORDER, VIDEO_ORDER
 from .motion import FRAMES_PER_SECOND, Performance, perform_clip, perform_image
 from .render import Stage
-from .samples import (IMAGE, SPLITS, VIDEO, Sample, Settings, ToySetError, make_identity, plan,
-                      stream)
+from .samples import (
+    IMAGE,
+    SPLITS,
+    VIDEO,
+    Sample,
+    Settings,
+    ToySetError,
+    make_identity,
+    plan,
+    stream,
+)
 from .scene import Scene, draw_scene
 
 MAKER = 'make_toy_faces'

@@ -7,8 +7,7 @@ import numpy as np
 from .canvas import Projector
 from .expressions import Actions
 from .eyes import draw_brow, draw_eye, draw_glasses
-from .head import (PLAIN, draw_behind, draw_hair, draw_nose, draw_skin, face_outline,
-                   shade_layer)
+from .head import PLAIN, draw_behind, draw_hair, draw_nose, draw_skin, face_outline, shade_layer
 from .identity import Identity
 from .mouth import draw_mouth
 from .scene import Pose, Scene, background_picture, draw_occluder, finish, light_map

@@ -6,8 +6,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, find_latest_checkpoint
 from torch import nn
 
-from unilearn_mm.models.checkpoints.fit import (SETTINGS_KEY, CheckpointMismatchError, adopt,
-                                                compare)
+from unilearn_mm.models.checkpoints.fit import SETTINGS_KEY, CheckpointMismatchError, adopt, compare
 from unilearn_mm.models.checkpoints.settings import settings_of
 
 TRAINING_STATE = ('meta', 'message_hub', 'optimizer')  # what Runner.resume takes up

@@ -9,8 +9,16 @@ from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from .family import (Family, FamilyError, State, backbone_of, families_of, known_families, shown,
-                     unwrap)
+from .family import (
+    Family,
+    FamilyError,
+    State,
+    backbone_of,
+    families_of,
+    known_families,
+    shown,
+    unwrap,
+)
 from .frozen import FrozenWeightsError, put_together
 from .settings import differences, settings_of
 
