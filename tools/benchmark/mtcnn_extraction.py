@@ -8,14 +8,16 @@ side of the picture. The box is the same for all frames and nothing is aligned.
     pip install --no-deps facenet-pytorch==2.6.0    # it asks for an older torch, and runs with ours
 """
 
-from typing import List, Sequence
+from typing import TYPE_CHECKING, List, Sequence
 
 import numpy as np
-from facenet_pytorch import MTCNN
 from PIL import Image
 
+if TYPE_CHECKING:
+    from facenet_pytorch import MTCNN
 
-def extract(mtcnn: MTCNN, frames: Sequence[np.ndarray]) -> List[Image.Image]:
+
+def extract(mtcnn: 'MTCNN', frames: Sequence[np.ndarray]) -> List[Image.Image]:
     """Crops of a clip.
 
     Args:
@@ -34,7 +36,7 @@ def extract(mtcnn: MTCNN, frames: Sequence[np.ndarray]) -> List[Image.Image]:
     return [image.crop(tuple(box.round().astype(int))) for image in images]
 
 
-def faces(mtcnn: MTCNN, image: Image.Image) -> List[np.ndarray]:
+def faces(mtcnn: 'MTCNN', image: Image.Image) -> List[np.ndarray]:
     """Boxes (4,) x1, y1, x2, y2 of the faces of an image."""
     boxes, _ = mtcnn.detect(image)
     return [] if boxes is None else list(np.asarray(boxes, float))
