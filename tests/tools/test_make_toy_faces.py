@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'data'))
 import make_toy_faces
 from toy_faces import dataset, samples
 from toy_faces.expressions import BLINK, Actions, prototype
+from toy_faces.landmarks import NUM_POINTS, landmarks
 from toy_faces.motion import intensity_curve, perform_clip
 from toy_faces.render import Stage
 from toy_faces.scene import Pose, Scene, draw_scene
@@ -151,9 +152,43 @@ def test_manifest_states_hashes_and_counts(toy, table):
     manifest = json.loads((toy / 'manifest.json').read_text())
     found = hashes(toy)
     assert manifest['sha256'] == {name: found[name] for name in (
-        'toy_video/train.csv', 'toy_video/test.csv', 'toy_image/train.txt', 'toy_image/test.txt')}
+        'toy_video/train.csv', 'toy_video/test.csv', 'toy_video/train_noisy.csv',
+        'toy_image/train.txt', 'toy_image/test.txt')}
     assert sum(sum(part.values()) for part in manifest['counts'].values()) == len(table)
     assert manifest['arguments']['size'] == SIZE
+
+
+def test_three_in_ten_labels_of_the_noisy_list_are_wrong(toy):
+    right, noisy = (pd.read_csv(toy / 'toy_video' / f'{name}.csv')
+                    for name in ('train', 'train_noisy'))
+    assert right.video_name.equals(noisy.video_name)
+    assert (right.label != noisy.label).sum() == round(0.3 * 9)
+    assert noisy.label.between(0, 6).all()
+
+
+def test_landmarks_are_where_the_parts_are_drawn():
+    """Mouth corners, pupils' lids, brows: the drawing changes there and nowhere near if they do."""
+    person = samples.make_identity('someone', samples.Settings())
+    pose = Pose(roll=8., shift_x=0.03, scale=1.05)
+    still = Actions()
+    before = landmarks(person, still, pose, 96)
+    assert before.shape == (NUM_POINTS, 2) and (before > 0).all() and (before < 95).all()
+    stage = Stage(person, Scene(pose=pose), 96)
+    picture = stage.frame(still).astype(int)
+    moves = {12: [21, 22], 2: [1, 2, 8, 9], 27: [17, 18, 24]}  # smile; outer brows; mouth open
+    for unit, points in moves.items():
+        acted = Actions({unit: 1.})
+        after = landmarks(person, acted, pose, 96)
+        moved = np.linalg.norm(after - before, axis=1)
+        assert (moved[points] > 1.5).all(), unit
+        assert moved[[3, 4, 10, 11, 14]].max() < 0.6, 'corners of the eyes and nose stay'
+        changed = np.abs(stage.frame(acted).astype(int) - picture).sum(-1) > 40
+        for x, y in after[points]:
+            assert changed[int(y) - 3:int(y) + 5, int(x) - 3:int(x) + 5].any(), unit
+    # without pose, left and right mirror each other around the middle of the picture
+    straight = landmarks(person, still, Pose(), 96)
+    np.testing.assert_allclose(straight[:7, 0] + straight[7:14, 0], 95, atol=1e-6)
+    np.testing.assert_allclose(straight[:7, 1], straight[7:14, 1], atol=1e-6)
 
 
 def test_default_classes_are_balanced_except_in_the_train_clips():

@@ -14,6 +14,7 @@ Written under OUT:
 
     toy_video/clips/00001.mp4, or toy_video/clips/00001/00001.jpg, 00002.jpg, ...
     toy_video/train.csv, test.csv    video_name,label        (0-based, DFEW's order)
+    toy_video/train_noisy.csv        train.csv with three in ten labels wrong
     toy_image/images/00001.jpg
     toy_image/train.txt, test.txt    relative/path label     (0-based, AffectNet's order)
     samples.csv                      one row per sample: class, identity, apex frame (counted

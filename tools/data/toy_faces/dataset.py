@@ -33,8 +33,10 @@ from .samples import (
 from .scene import Scene, draw_scene
 
 MAKER = 'make_toy_faces'
-GENERATOR_VERSION = 1  # raise it whenever the same settings give other files
-ANNOTATIONS = tuple(f'{VIDEO}/{split}.csv' for split in SPLITS) + tuple(
+GENERATOR_VERSION = 2  # raise it whenever the same settings give other files
+NOISY_LIST = f'{VIDEO}/train_noisy.csv'
+NOISY_SHARE = 0.3      # of its labels are wrong
+ANNOTATIONS = tuple(f'{VIDEO}/{split}.csv' for split in SPLITS) + (NOISY_LIST, ) + tuple(
     f'{IMAGE}/{split}.txt' for split in SPLITS)
 JOBS_PER_TURN = 8      # samples handed to a worker at once
 
@@ -148,7 +150,7 @@ def _write_set(folder: Path, settings: Settings, workers: int) -> None:
                          desc='toy faces', unit='sample'))
     table = pd.DataFrame(rows)
     table.to_csv(folder / 'samples.csv', index=False)
-    _write_annotations(folder, table)
+    _write_annotations(folder, table, settings.seed)
     manifest = {
         'maker': MAKER, 'generator_version': GENERATOR_VERSION,
         'arguments': asdict(settings), 'seed': settings.seed,
@@ -158,16 +160,29 @@ def _write_set(folder: Path, settings: Settings, workers: int) -> None:
     (folder / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
 
 
-def _write_annotations(folder: Path, table: pd.DataFrame) -> None:
+def _write_annotations(folder: Path, table: pd.DataFrame, seed: int) -> None:
     for split in SPLITS:
         clips = table[(table.source == VIDEO) & (table.split == split)]
-        labels = clips.expression.map(VIDEO_ORDER.index)
-        pd.DataFrame({'video_name': clips.sample_id, 'label': labels}).to_csv(
-            folder / VIDEO / f'{split}.csv', index=False)
+        rows = pd.DataFrame({'video_name': clips.sample_id,
+                             'label': clips.expression.map(VIDEO_ORDER.index)})
+        rows.to_csv(folder / VIDEO / f'{split}.csv', index=False)
+        if split == 'train':
+            rows['label'] = _with_wrong_labels(rows['label'].to_numpy(), seed)
+            rows.to_csv(folder / NOISY_LIST, index=False)
         images = table[(table.source == IMAGE) & (table.split == split)]
         lines = [f'{name}.jpg {IMAGE_ORDER.index(expression)}\n'
                  for name, expression in zip(images.sample_id, images.expression)]
         (folder / IMAGE / f'{split}.txt').write_text(''.join(lines))
+
+
+def _with_wrong_labels(labels: np.ndarray, seed: int) -> np.ndarray:
+    """A share of the labels replaced by another class, drawn uniformly."""
+    rng = stream(seed, 'wrong labels')
+    chosen = rng.permutation(len(labels))[:round(NOISY_SHARE * len(labels))]
+    labels = labels.copy()
+    labels[chosen] = (labels[chosen] + rng.integers(1, len(VIDEO_ORDER), len(chosen))) % len(
+        VIDEO_ORDER)
+    return labels
 
 
 def _counts(table: pd.DataFrame) -> dict:
