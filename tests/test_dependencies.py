@@ -27,6 +27,8 @@ def names(*lists):
 
 
 ALWAYS = names(PROJECT['dependencies'], EXTRAS['lite'])  # mmcv: one of two, see pyproject.toml
+# asks for torch < 2.3, so that no extra can name it; the benchmark says how to install it
+UNDECLARABLE = {'facenet_pytorch'}
 LOCAL = {path.stem for folder in ('tests', 'tools') for path in (ROOT / folder).rglob('*')}
 
 
@@ -59,7 +61,7 @@ def undeclared(found, declared):
     ('tools', ['prepare', 'predict', 'benchmark']), ('tests', EXTRAS)])
 def test_every_import_is_declared(folder, extras):
     declared = ALWAYS | names(*(EXTRAS[extra] for extra in extras))
-    assert undeclared(imports(folder), declared) == {}
+    assert set(undeclared(imports(folder), declared)) <= UNDECLARABLE
 
 
 def test_the_wheel_alone_can_be_imported():
