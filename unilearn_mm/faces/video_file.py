@@ -54,7 +54,9 @@ class VideoFileWriter:
 
     def _open(self, height: int, width: int) -> av.container.OutputContainer:
         self.container = container = av.open(str(self.path), 'w', format='mp4')
-        self.stream = container.add_stream('libx264', options=dict(preset='veryfast'))
+        # mbtree makes x264 read memory that it never wrote: equal frames give other bytes
+        self.stream = container.add_stream('libx264', options={
+            'preset': 'veryfast', 'x264-params': 'mbtree=0'})
         self.stream.height, self.stream.width = height, width
         self.stream.pix_fmt = 'yuv420p'
         self.stream.time_base = self.stream.codec_context.time_base = Fraction(1, TICKS)
