@@ -66,6 +66,9 @@ for name in {names}:
     importlib.import_module(name)
     loaded = [heavy for heavy in {HEAVY} if heavy in sys.modules]
     assert not loaded, f'{{name}} loads {{loaded}}'
+sys.path.append('{ROOT}/tools/data')
+import extract_faces
+assert not [heavy for heavy in {HEAVY} if heavy in sys.modules], 'extract_faces'
 print(len({names}))
 ''')
     assert int(shown) == len(LIGHT) >= 25
