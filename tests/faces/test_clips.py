@@ -170,6 +170,35 @@ def test_gaps(run, far):
     assert np.linalg.norm(one.points[10:15] - line, axis=-1).max() < 0.05 * eyes
 
 
+@pytest.mark.parametrize('length, tracks', [(10, 1), (16, 2)])
+def test_a_face_that_cannot_be_measured(far, detector, length, tracks):
+    """The search sees the face all the time; what counts is where it is measured."""
+    tinted = [image.copy() for image in far[:50]]
+    for image in tinted[15:15 + length]:
+        image[..., 2] = image[..., 2] * 0.7
+
+    class Blind:
+        name, sha256 = detector.name, detector.sha256
+        smallest_face = detector.smallest_face
+
+        def detect(self, images, threshold):
+            found = detector.detect(images, threshold)
+            return [faces.take(faces.scores > 2)
+                    if image.shape == (128, 128, 3) and is_tinted(image) else faces
+                    for image, faces in zip(images, found)]
+
+    def is_tinted(region):
+        return region[..., 2].mean() / region[..., 0].mean() < ratio
+    middle = far[0][60:120, 130:195].mean((0, 1))
+    ratio = 0.85 * middle[2] / middle[0]
+    stream = FaceStream(frames(tinted), Blind(), search=SEARCH)
+    found = collect_tracks(stream)
+    assert stream.summary.cuts == [] and len(found) == tracks
+    seen = np.concatenate([track.indices[track.detected] for track in found])
+    assert seen.tolist() == [*range(15), *range(15 + length, 50)]
+    assert sum(len(track.times) for track in found) == (50 if tracks == 1 else 50 - length)
+
+
 def test_short_tracks_are_dropped(run, far):
     images = covered(covered(far[:50], 0, 5), 10, 30)
     tracks, summary = run(images)
