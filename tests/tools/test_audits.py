@@ -88,6 +88,9 @@ def test_only_clips_are_reordered_between_sampling_and_decoding():
     cfg.test_dataloader.dataset.datasets = cfg.test_dataloader.dataset.datasets[1:]
     with pytest.raises(ValueError, match='test_dataloader has no clips'):
         audit_dynamics.reordered(cfg, 'reverse')
+    cfg.test_dataloader = None
+    with pytest.raises(ValueError, match=r'toy\.py: there is no test_dataloader'):
+        audit_dynamics.reordered(cfg, 'reverse')
 
 
 def test_the_clips_of_a_recipe_with_one_data_set_are_reordered(single_recipe):

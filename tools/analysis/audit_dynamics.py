@@ -36,10 +36,12 @@ def reordered(cfg: Config, order: str) -> Config:
         order (str): 'in order', or one of ``FrameOrder``.
 
     Raises:
-        ValueError: If no clips are tested, a pipeline has no step that decodes, or no metric
-            writes predictions.
+        ValueError: If there is no test, no clips are tested, a pipeline has no step that decodes,
+            or no metric writes predictions.
     """
     cfg = copy.deepcopy(cfg)
+    if not cfg.get('test_dataloader'):
+        raise ValueError(f'{cfg.filename}: there is no test_dataloader')
     own_pipelines(cfg.test_dataloader)
     parts = data_parts(cfg.test_dataloader)
     clips = [part for part in parts if media_of(part) == 'video']

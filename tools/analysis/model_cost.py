@@ -132,6 +132,7 @@ def main() -> None:
     loader = next(cfg[key] for key in ('test_dataloader', 'val_dataloader', 'train_dataloader')
                   if cfg.get(key))
     model = MODELS.build(cfg.model).eval()
+    model.load_state_dict(model.state_dict())  # weights that must be loaded: any will do
 
     print('| part | parameters | of them trained |\n|---|---:|---:|')
     for name, (count, trained) in parameter_table(model, args.parts).items():
