@@ -2,12 +2,6 @@
 # torchrun with MMAction2's environment variables: launch.sh GPUS SCRIPT [arguments]
 # Used by dist_train.sh and dist_test.sh.
 set -euo pipefail
-if [ $# -lt 2 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
-    echo "usage: $(basename "$0") GPUS SCRIPT [arguments of the script]"
-    echo "NNODES, NODE_RANK, MASTER_ADDR and PORT are for several machines; PYTHON is the interpreter."
-    [ $# -gt 0 ] && [ "${1#-}" != "$1" ] && exit 0
-    exit 2
-fi
 GPUS=$1
 shift
 NNODES=${NNODES:-1}

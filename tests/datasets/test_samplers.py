@@ -248,19 +248,3 @@ def test_a_low_rate_takes_another_part_each_epoch():
 def test_a_rate_of_zero_leaves_a_source_out():
     found = sum(indices(build([(20, 2, 0), (20, 2, 1)])), [])
     assert sorted(found) == list(range(20, 40))
-
-
-def test_a_sampler_without_epochs_is_refused_with_what_to_take():
-    from mmengine.dataset import InfiniteSampler
-    with pytest.raises(ValueError, match=r'found InfiniteSampler.*DefaultSampler'):
-        MixedMediaBatchSampler(InfiniteSampler([0] * 4), 1)
-
-
-@pytest.mark.parametrize('batch_size, rate, ranks, advice', [
-    (1, 1., 8, 'use fewer ranks'), (8, 1., 1, 'lower its batch size'),
-    (1, .1, 1, 'raise its rate'), (2, 1., 4, 'lower its batch size or use fewer ranks')])
-def test_the_advice_for_a_source_that_is_too_small_is_possible(batch_size, rate, ranks, advice):
-    sampler = SimpleNamespace(epoch=0, world_size=ranks, rank=0,
-                              dataset=SimpleNamespace(source_ranges={'a': (0, 4)}))
-    with pytest.raises(ValueError, match=rf'at rate {rate}; {advice}$'):
-        MixedMediaBatchSampler(sampler, batch_size, rates=dict(a=rate))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmaction.registry import HOOKS
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader, save_checkpoint
@@ -377,9 +376,3 @@ def test_killed_for_real_while_writing(tmp_path):
         process.wait()
         content = path.read_bytes()
         assert verify(path) and len(set(content)) == 1 and len(content) in (1, 20_000_000)
-
-
-def test_what_it_writes_to_cannot_be_chosen():
-    with pytest.raises(ValueError, match='takes no backend_args.*take CheckpointHook'):
-        HOOKS.build(dict(type='AtomicCheckpointHook', backend_args=dict(backend='petrel')))
-    HOOKS.build(dict(type='AtomicCheckpointHook', backend_args=None))

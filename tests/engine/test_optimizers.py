@@ -7,8 +7,6 @@ from mmaction.structures import ActionDataSample
 from mmengine.optim import build_optim_wrapper
 from s2d_models import SMALL, backbone_cfg
 
-from unilearn_mm.engine.optimizers import Bf16OptimWrapper
-
 DEPTH = 4
 
 
@@ -140,10 +138,3 @@ def test_bf16_really_trains():
     assert rough[-1] < 0.7 * rough[0], 'it learns'
     assert rough[0] == pytest.approx(exact[0], rel=0.02)
     assert rough[-1] == pytest.approx(exact[-1], rel=0.25)
-
-
-def test_amp_and_bf16_are_two_things():
-    """What ``--amp --cfg-options optim_wrapper.type=Bf16OptimWrapper`` builds."""
-    optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)
-    with pytest.raises(ValueError, match='leave --amp out'):
-        Bf16OptimWrapper(optimizer=optimizer, loss_scale='dynamic')

@@ -7,8 +7,6 @@ import pytest
 import torch
 from mmaction.registry import HOOKS
 from mmaction.structures import ActionDataSample
-from mmengine.runner.priority import get_priority
-from test_finite_guard import NAN, Training
 
 from unilearn_mm.engine.hooks.routing import load_statistics
 from unilearn_mm.models.layers.moae import MoAE
@@ -101,25 +99,6 @@ def test_what_cannot_be_resumed_gets_no_sums():
     hook, checkpoint = HOOKS.build(dict(type='RoutingHook')), dict(state_dict={})
     hook.before_save_checkpoint(None, checkpoint)
     assert checkpoint == dict(state_dict={})
-
-
-def test_a_skipped_step_moves_no_bias(tmp_path):
-    """FiniteGuardHook undoes the step; the hooks run in the order in which a Runner calls them."""
-    model = Model(balance='bias')
-    model.linear = torch.nn.Linear(3, 2)
-    model.forward = model.linear.forward
-    model.routing = dict(expert_load=torch.tensor([[.7, .1, .1, .1]] * 2), dropped=torch.zeros(2))
-    training = Training(tmp_path, model=model)
-    guard, routing = training.hook, HOOKS.build(dict(type='RoutingHook', interval=1000))
-    order = sorted([guard, routing], key=lambda hook: get_priority(hook.priority))
-    calls = [hook.after_train_iter for hook in order]
-    guard.after_train_iter = lambda *args: [call(*args) for call in calls]
-    training.step()
-    moved = [moae.router.bias.clone() for moae in model.moaes]
-    assert moved[0].tolist() == pytest.approx([-1e-3, 1e-3, 1e-3, 1e-3])
-    training.step(value=NAN)
-    assert all(torch.equal(moae.router.bias, before)
-               for moae, before in zip(model.moaes, moved))
 
 
 def test_selection_biases_move_against_the_load():

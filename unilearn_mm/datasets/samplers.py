@@ -46,9 +46,8 @@ class MixedMediaBatchSampler(Sampler):
         test_mode (bool): Evaluation mode.
 
     Raises:
-        ValueError: If the sampler counts no epochs, a name is not a source of the data set, a
-            batch size is not positive, a rate is negative or all are 0, or a source is too small
-            for a single batch.
+        ValueError: If a name is not a source of the data set, a batch size is not positive, a
+            rate is negative or all are 0, or a source is too small for a single batch.
     """
 
     def __init__(self,
@@ -58,12 +57,6 @@ class MixedMediaBatchSampler(Sampler):
                  rates: Optional[Dict[str, float]] = None,
                  balanced: Sequence[str] = (),
                  test_mode: bool = False) -> None:
-        if not hasattr(sampler, 'epoch'):
-            raise ValueError(
-                'MixedMediaBatchSampler stands on a DefaultSampler, found '
-                f'{type(sampler).__name__}, which counts no epochs. '
-                "Set sampler=dict(type='DefaultSampler', shuffle=True); "
-                'a loop by iterations begins it anew by itself')
         self.sampler = sampler
         self.test_mode = test_mode
         self.ranges = sampler.dataset.source_ranges
@@ -90,17 +83,10 @@ class MixedMediaBatchSampler(Sampler):
         start, end = self.ranges[source]
         steps = int(self.rates[source] * ((end - start) // self._global_batch(source)))
         if steps == 0 and self.rates[source] > 0:
-            advice = []
-            if self.batch_sizes[source] > 1:
-                advice.append('lower its batch size')
-            if end - start >= self._global_batch(source):
-                advice.append('raise its rate')
-            if self.sampler.world_size > 1:
-                advice.append('use fewer ranks')
             raise ValueError(
                 f'source {source!r} has {end - start} samples: not one batch of '
                 f'{self.batch_sizes[source]} on {self.sampler.world_size} rank(s) at rate '
-                f'{self.rates[source]}; {" or ".join(advice) or "it needs more samples"}')
+                f'{self.rates[source]}; lower its batch size or raise its rate')
         return steps
 
     def _global_batch(self, source: str) -> int:

@@ -1,7 +1,7 @@
 """Rules for parameter groups, and bf16 training on any device."""
 
 from contextlib import contextmanager
-from typing import Any, List
+from typing import List
 
 import torch
 from mmaction.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
@@ -83,16 +83,7 @@ class Bf16OptimWrapper(OptimWrapper):
 
     MMEngine's AmpOptimWrapper refuses the CPU, and bf16 needs no gradient scaler. Arguments are
     those of OptimWrapper.
-
-    Raises:
-        ValueError: If there is a ``loss_scale``, which ``--amp`` adds.
     """
-
-    def __init__(self, *args: Any, loss_scale: Any = None, **kwargs: Any) -> None:
-        if loss_scale is not None:
-            raise ValueError(f'Bf16OptimWrapper scales no loss, found loss_scale={loss_scale!r}. '
-                             '--amp means fp16 and adds it: leave --amp out to train in bf16')
-        super().__init__(*args, **kwargs)
 
     @contextmanager
     def optim_context(self, model: nn.Module):

@@ -55,16 +55,9 @@ class AtomicCheckpointHook(CheckpointHook):
     against a second training.
 
     Args are those of CheckpointHook, but for ``backend_args`` and ``file_client_args``.
-
-    Raises:
-        ValueError: If one of these two is given.
     """
 
     def __init__(self, *args, **kwargs) -> None:
-        for name in ('backend_args', 'file_client_args'):
-            if kwargs.pop(name, None) is not None:
-                raise ValueError(f'AtomicCheckpointHook takes no {name}: it writes to a local or '
-                                 'mounted folder. Leave it out, or take CheckpointHook')
         super().__init__(*args, backend_args=dict(ATOMIC), **kwargs)
 
     def before_run(self, runner) -> None:

@@ -34,9 +34,8 @@ class RoutingHook(Hook):
         interval (int): Steps between two logs; the logger's interval.
     """
 
-    # after the optimizer step, before FiniteGuardHook (HIGH, 30), which puts the biases back if the
-    # step was skipped, and before LoggerHook collects the scalars
-    priority = 25
+    # after the optimizer step, before LoggerHook (BELOW_NORMAL) collects the scalars
+    priority = 'NORMAL'
 
     def __init__(self, interval: int = 20) -> None:
         self.interval = interval
