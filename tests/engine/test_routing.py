@@ -1,5 +1,6 @@
 """The routing hook sums per source, logs at its interval and moves selection biases."""
 
+import logging
 import math
 from types import SimpleNamespace
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 from mmaction.registry import HOOKS
 from mmaction.structures import ActionDataSample
+from mmengine.optim import OptimWrapper
 
-from unilearn_mm.engine.hooks.routing import load_statistics
+from unilearn_mm.engine.hooks.finite_guard import FiniteGuardHook
+from unilearn_mm.engine.hooks.routing import RoutingHook, load_statistics
 from unilearn_mm.models.layers.moae import MoAE
 
 
@@ -38,7 +41,7 @@ def run(model, steps, interval, saved_after=None, path=None):
     written = []
     visualizer = SimpleNamespace(add_scalars=lambda scalars, step: written.append((step, scalars)))
     runner = SimpleNamespace(model=model, message_hub=Hub(), visualizer=visualizer, iter=0,
-                             _resume=True)
+                             optim_wrapper=None, _resume=True)
     hook = HOOKS.build(dict(type='RoutingHook', interval=interval))
     for index, (source, load, dropped) in enumerate(steps):
         runner.iter = index
@@ -101,12 +104,110 @@ def test_what_cannot_be_resumed_gets_no_sums():
     assert checkpoint == dict(state_dict={})
 
 
-def test_selection_biases_move_against_the_load():
-    model = Model(balance='bias')
-    load = torch.tensor([[.7, .1, .1, .1], [.25, .25, .25, .25]])
-    run(model, [('a', load, torch.zeros(2))], interval=9)
-    assert model.moaes[0].router.bias.tolist() == pytest.approx([-1e-3, 1e-3, 1e-3, 1e-3])
-    assert model.moaes[1].router.bias.tolist() == [0] * 4
+LOADS = torch.tensor([[[.7, .1, .1, .1], [.25, .25, .25, .25]],
+                      [[.1, .5, .2, .2], [.4, .2, .2, .2]]])
+
+
+class Steps:
+    """Training steps with the hooks of a recipe, around a model that balances by biases."""
+
+    def __init__(self, folder, build=OptimWrapper, fused=False, **options):
+        torch.manual_seed(0)
+        self.model = Model(balance='bias')
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=fused)
+        self.optim = build(optimizer=optimizer, **options)
+        self.optim.initialize_count_status(self.model, 0, 100)
+        self.runner = SimpleNamespace(
+            model=self.model, optim_wrapper=self.optim, iter=0, log_dir=folder,
+            _resume=True, logger=logging.getLogger('routing'))
+        self.guard, self.hook = FiniteGuardHook(9), RoutingHook(interval=99)
+        for hook in (self.guard, self.hook):
+            hook.before_train(self.runner)
+
+    def step(self, load, factor=1., gradient=1.):
+        """One batch; factors that are not finite spoil its loss or its gradient."""
+        self.guard.before_train_iter(self.runner, self.runner.iter, batch('a'))
+        parameter = next(self.model.parameters())
+        handle = parameter.register_hook(lambda grad: grad * gradient)
+        with self.optim.optim_context(self.model):
+            self.model.routing = dict(expert_load=load, dropped=torch.zeros(2))
+            self.optim.update_params(parameter.square().sum() * factor)
+        handle.remove()
+        for hook in (self.guard, self.hook):
+            hook.after_train_iter(self.runner, self.runner.iter, batch('a'), {})
+        self.runner.iter += 1
+
+    def biases(self):
+        """In thousandths, (blocks, E)."""
+        return [(moae.router.bias * 1000).round().tolist() for moae in self.model.moaes]
+
+
+def test_selection_biases_move_against_the_load(tmp_path):
+    steps = Steps(tmp_path)
+    steps.step(LOADS[0])
+    assert steps.biases() == [[-1, 1, 1, 1], [0] * 4]
+    steps.step(LOADS[1])
+    assert steps.biases() == [[0, 0, 2, 2], [-1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('bad', [dict(factor=float('nan')), dict(gradient=float('inf'))])
+def test_a_step_that_is_skipped_moves_no_bias(fused, bad, tmp_path):
+    steps = Steps(tmp_path, fused=fused)
+    steps.step(LOADS[0])
+    steps.step(LOADS[1], **bad)
+    assert steps.biases() == [[-1, 1, 1, 1], [0] * 4]
+    steps.step(LOADS[0])
+    assert steps.biases() == [[-2, 2, 2, 2], [0] * 4]
+
+
+class HalfWrapper(OptimWrapper):
+    """As MMEngine's AmpOptimWrapper, which needs a GPU: torch's GradScaler, on the CPU."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=8.)
+
+    def backward(self, loss, **kwargs):
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs):
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update()
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_an_overflow_in_fp16_moves_no_bias(fused, tmp_path):
+    steps = Steps(tmp_path, HalfWrapper, fused)
+    steps.step(LOADS[0])
+    steps.step(LOADS[1], gradient=float('inf'))
+    assert steps.biases() == [[-1, 1, 1, 1], [0] * 4]
+
+
+@pytest.mark.parametrize('spoiled', [None, 0, 1])
+def test_accumulated_batches_make_one_move(spoiled, tmp_path):
+    """By their mean load; a checkpoint between them keeps the first."""
+    steps = Steps(tmp_path, accumulative_counts=2)
+    factors = [float('nan') if index == spoiled else 1. for index in range(2)]
+    steps.step(LOADS[0], factors[0])
+    assert steps.biases() == [[0] * 4] * 2
+    checkpoint = dict(optimizer={})
+    steps.hook.before_save_checkpoint(steps.runner, checkpoint)
+    torch.save(checkpoint, tmp_path / 'checkpoint.pth')
+    steps.hook.loads = []
+    steps.hook.after_load_checkpoint(
+        steps.runner, torch.load(tmp_path / 'checkpoint.pth', weights_only=True))
+    steps.step(LOADS[1], factors[1])
+    expected = torch.sign(0.25 - LOADS.mean(0)).tolist()  # [[-1, -1, 1, 1], [-1, 1, 1, 1]]
+    assert steps.biases() == (expected if spoiled is None else [[0] * 4] * 2)
+
+
+def test_biases_need_one_optimizer():
+    runner = SimpleNamespace(model=Model(balance='bias'), optim_wrapper={})
+    with pytest.raises(TypeError, match="balance='bias' moves with.*one OptimWrapper, found dict"):
+        RoutingHook().before_train(runner)
+    RoutingHook().before_train(SimpleNamespace(model=Model(), optim_wrapper={}))
 
 
 def test_models_without_experts_are_left_alone():

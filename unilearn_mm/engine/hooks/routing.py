@@ -1,7 +1,7 @@
 """What the experts do during training, per source, and balance without a loss."""
 
 from collections import defaultdict
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 import torch
 from mmaction.registry import HOOKS
@@ -9,12 +9,13 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 
 from unilearn_mm.models.layers.routing import NoisyTopKRouter
 
 from ..batches import samples_of
 
-KEY = 'routing_sums'  # in the checkpoint
+KEY, STEP_KEY = 'routing_sums', 'routing_step'  # in the checkpoint
 
 
 @HOOKS.register_module()
@@ -27,8 +28,12 @@ class RoutingHook(Hook):
     ``load_max_over_mean`` (1 is uniform), ``load_entropy`` (share of the greatest possible one)
     and, with a capacity limit, ``dropped``; the visualizer gets the load of every expert.
 
+    Selection biases (``balance='bias'``) move once for each step that the optimizer makes, against
+    the mean load of its batches on all ranks; not for one that ``FiniteGuardHook`` or a GradScaler
+    skips.
+
     Models without ``routing`` (stock recognizers) are left alone. What is summed between two logs
-    is kept in the checkpoint.
+    and within a step is kept in the checkpoint.
 
     Args:
         interval (int): Steps between two logs; the logger's interval.
@@ -40,6 +45,27 @@ class RoutingHook(Hook):
     def __init__(self, interval: int = 20) -> None:
         self.interval = interval
         self.sums: Dict[str, list] = defaultdict(lambda: [0., 0., 0])
+        self.loads: List[torch.Tensor] = []  # (blocks, E) of the batches of the running step
+        self.stepped = False
+        self.found_inf: Optional[torch.Tensor] = None
+
+    def before_train(self, runner) -> None:
+        """Listen to the optimizer, if there are biases to move.
+
+        Raises:
+            TypeError: If the run has several optimizers then.
+        """
+        if not _biased_routers(_module(runner)):
+            return
+        if not isinstance(runner.optim_wrapper, OptimWrapper):
+            raise TypeError("balance='bias' moves with the steps of one OptimWrapper, found "
+                            f'{type(runner.optim_wrapper).__name__}')
+
+        def note_step(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+            # fused optimizers are told by it, on the device, to change nothing
+            self.stepped, self.found_inf = True, getattr(optimizer, 'found_inf', None)
+
+        runner.optim_wrapper.optimizer.register_step_post_hook(note_step)
 
     def after_train_iter(self,
                          runner,
@@ -47,11 +73,12 @@ class RoutingHook(Hook):
                          data_batch: DATA_BATCH = None,
                          outputs: Optional[dict] = None) -> None:
         """Add up the batch's routing; log and move biases when it is time."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = _module(runner)
         routing = getattr(model, 'routing', None)
         if routing is None:
             return
-        self._move_selection_biases(model, routing['expert_load'])
+        self._move_selection_biases(runner.optim_wrapper, _biased_routers(model),
+                                    routing['expert_load'])
         samples = samples_of(data_batch)
         sums = self.sums[samples[0].get('source', 'all') if samples else 'all']
         sums[0] = sums[0] + routing['expert_load']
@@ -66,6 +93,7 @@ class RoutingHook(Hook):
         """Add the sums of the main rank, which logs; a best checkpoint has nothing to resume."""
         if 'optimizer' in checkpoint:
             checkpoint[KEY] = {source: list(sums) for source, sums in self.sums.items()}
+            checkpoint[STEP_KEY] = list(self.loads)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Go on from the sums of a run that is resumed."""
@@ -73,6 +101,7 @@ class RoutingHook(Hook):
             device = next(runner.model.parameters()).device
             for source, (load, dropped, count) in checkpoint.pop(KEY, {}).items():
                 self.sums[source] = [load.to(device), dropped.to(device), count]
+            self.loads = [load.to(device) for load in checkpoint.pop(STEP_KEY, [])]
 
     def _log(self, runner) -> None:
         for source, (load, dropped, count) in self.sums.items():
@@ -87,15 +116,28 @@ class RoutingHook(Hook):
                  for block, row in enumerate(load) for expert, share in enumerate(row)},
                 step=runner.iter + 1)
 
-    @staticmethod
-    def _move_selection_biases(model, load: torch.Tensor) -> None:
-        routers = [module for module in model.modules() if isinstance(module, NoisyTopKRouter)]
-        if routers[0].bias is None:
+    def _move_selection_biases(self, optim: OptimWrapper, routers: List[NoisyTopKRouter],
+                               load: torch.Tensor) -> None:
+        if not routers:
             return
         load = load.clone()
-        all_reduce(load, op='mean')  # the same step on every rank
-        for router, row in zip(routers, load):
-            router.update_selection_bias(row)
+        all_reduce(load, op='mean')  # the same move on every rank
+        self.loads.append(load)
+        if not optim.should_update():  # the gradients are still being accumulated
+            return
+        if self.stepped and not (self.found_inf is not None and self.found_inf.item()):
+            for router, row in zip(routers, torch.stack(self.loads).mean(0)):
+                router.update_selection_bias(row)
+        self.loads, self.stepped, self.found_inf = [], False, None
+
+
+def _module(runner) -> torch.nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _biased_routers(model: torch.nn.Module) -> List[NoisyTopKRouter]:
+    return [module for module in model.modules()
+            if isinstance(module, NoisyTopKRouter) and module.bias is not None]
 
 
 def load_statistics(load: torch.Tensor) -> dict:
