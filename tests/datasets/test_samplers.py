@@ -1,12 +1,14 @@
 """Properties of the mixed batch sampler over arbitrary sources, rates and world sizes."""
 
+import itertools
+import re
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
+from mmengine.dataset import InfiniteSampler
 
 from unilearn_mm.datasets.samplers import MixedMediaBatchSampler
 
@@ -248,3 +250,60 @@ def test_a_low_rate_takes_another_part_each_epoch():
 def test_a_rate_of_zero_leaves_a_source_out():
     found = sum(indices(build([(20, 2, 0), (20, 2, 1)])), [])
     assert sorted(found) == list(range(20, 40))
+
+
+@given(layouts, worlds)
+@settings(deadline=None)
+def test_the_advice_for_a_source_that_is_too_small_helps(layout, world_size):
+    """Batch size, rate and ranks are changed as the message says, until it is content."""
+    layout = [list(source) for source in layout]
+    for _ in range(3 * len(layout)):
+        try:
+            build(layout, world_size=world_size)
+            return
+        except ValueError as error:
+            message = str(error)
+        if 'not all 0' in message:
+            return
+        source = layout[int(re.search(r"source 's(\d+)'", message)[1])]
+        if found := re.search(r'batch size can be (\d+) at most', message):
+            source[1] = int(found[1])
+        elif found := re.search(r'rate must be ([\d.]+) at least', message):
+            source[2] = float(found[1])
+        else:
+            assert 'batch size' not in message.partition(';')[2]
+            world_size = int(re.search(r'use (\d+) rank', message)[1])
+    raise AssertionError(f'still refused: {message}')
+
+
+def test_more_ranks_than_samples():
+    with pytest.raises(ValueError, match=r"source 's0' has 3 samples: not one batch of 1 on 4 "
+                       r'rank\(s\) at rate 1; use 3 rank\(s\) at most, or leave it out with a '
+                       'rate of 0$'):
+        build([(3, 1, 1)], world_size=4)
+
+
+class Mixed(list):
+    """A data set of two sources."""
+
+    source_ranges = dict(s0=(0, 10), s1=(10, 16))
+
+
+def test_an_infinite_sampler_goes_from_epoch_to_epoch():
+    for rank in range(2):
+        where = dict(rank=rank, world_size=2)
+        sampler = InfiniteSampler(Mixed(range(16)), seed=4)
+        vars(sampler).update(where)
+        endless = MixedMediaBatchSampler(sampler, batch_size=2, batch_sizes=dict(s1=3))
+        epochs = [list(build([(10, 2, 1), (6, 3, 1)], seed=4, epoch=epoch, **where))
+                  for epoch in range(3)]
+        assert len(endless) == len(epochs[0]) == 3
+        assert list(itertools.islice(endless, 9)) == sum(epochs, [])
+
+
+def test_where_an_infinite_sampler_would_not_end():
+    sampler = InfiniteSampler(Mixed(range(16)), seed=4)
+    with pytest.raises(TypeError, match='evaluation with InfiniteSampler would not end; take'):
+        MixedMediaBatchSampler(sampler, batch_size=2, test_mode=True)
+    with pytest.raises(TypeError, match='epoch with InfiniteSampler never ends: take Default'):
+        MixedMediaBatchSampler(sampler, batch_size=2).mark_consumed(1)

@@ -1,10 +1,13 @@
 """Which samples make the next batch."""
 
+import itertools
+import math
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 from mmaction.registry import DATA_SAMPLERS
+from mmengine.dataset import InfiniteSampler
 from torch.utils.data import Sampler
 
 from .draws import Draw
@@ -24,6 +27,8 @@ class MixedMediaBatchSampler(Sampler):
     ranks in turn, so that the samples of a step do not depend on the number of ranks, as long as
     ``b * world_size`` stays the same. Everything is a pure function of (seed, epoch, lengths,
     rates, batch sizes, world size) and, if balanced, the labels.
+
+    With ``InfiniteSampler``, for IterBasedTrainLoop, the epochs follow each other without an end.
 
     Evaluation (``test_mode=True``): the order of ``sampler`` is kept, every sample that it gives
     is visited exactly once, and a new batch starts where the source changes.
@@ -46,6 +51,7 @@ class MixedMediaBatchSampler(Sampler):
         test_mode (bool): Evaluation mode.
 
     Raises:
+        TypeError: If the sampler is an ``InfiniteSampler`` in evaluation.
         ValueError: If a name is not a source of the data set, a batch size is not positive, a
             rate is negative or all are 0, or a source is too small for a single batch.
     """
@@ -57,6 +63,10 @@ class MixedMediaBatchSampler(Sampler):
                  rates: Optional[Dict[str, float]] = None,
                  balanced: Sequence[str] = (),
                  test_mode: bool = False) -> None:
+        self.endless = isinstance(sampler, InfiniteSampler)
+        if self.endless and test_mode:
+            raise TypeError('an evaluation with InfiniteSampler would not end; take '
+                            'DefaultSampler(shuffle=False, round_up=False)')
         self.sampler = sampler
         self.test_mode = test_mode
         self.ranges = sampler.dataset.source_ranges
@@ -81,13 +91,19 @@ class MixedMediaBatchSampler(Sampler):
 
     def _steps_of(self, source: str) -> int:
         start, end = self.ranges[source]
-        steps = int(self.rates[source] * ((end - start) // self._global_batch(source)))
-        if steps == 0 and self.rates[source] > 0:
+        length, world_size, rate = end - start, self.sampler.world_size, self.rates[source]
+        batches = length // self._global_batch(source)
+        if int(rate * batches) == 0 and rate > 0:
+            if length < world_size:
+                advice = f'use {length} rank(s) at most, or leave it out with a rate of 0'
+            elif batches == 0:
+                advice = f'its batch size can be {length // world_size} at most'
+            else:
+                advice = f'its rate must be {math.ceil(1000 / batches) / 1000} at least'
             raise ValueError(
-                f'source {source!r} has {end - start} samples: not one batch of '
-                f'{self.batch_sizes[source]} on {self.sampler.world_size} rank(s) at rate '
-                f'{self.rates[source]}; lower its batch size or raise its rate')
-        return steps
+                f'source {source!r} has {length} samples: not one batch of '
+                f'{self.batch_sizes[source]} on {world_size} rank(s) at rate {rate}; {advice}')
+        return int(rate * batches)
 
     def _global_batch(self, source: str) -> int:
         return self.batch_sizes[source] * self.sampler.world_size
@@ -101,7 +117,9 @@ class MixedMediaBatchSampler(Sampler):
             yield from self._evaluation_batches()
         else:
             first, self.consumed = self.consumed, 0
-            yield from self._training_batches(first)
+            epochs = itertools.count() if self.endless else [self.sampler.epoch]
+            for epoch in epochs:
+                yield from self._training_batches(epoch, first)
 
     def __len__(self) -> int:
         """Batches of this rank in one (whole) epoch."""
@@ -114,7 +132,13 @@ class MixedMediaBatchSampler(Sampler):
 
         Args:
             steps (int): Counted from the begin of the epoch, also in a resumed one.
+
+        Raises:
+            TypeError: If the epoch would never end.
         """
+        if self.endless:
+            raise TypeError('an epoch with InfiniteSampler never ends: take DefaultSampler, or '
+                            'IterBasedTrainLoop as train_cfg.type')
         self.consumed = steps % len(self)
 
     def state_dict(self) -> dict:
@@ -149,10 +173,9 @@ class MixedMediaBatchSampler(Sampler):
         self.sampler.set_epoch(state['epoch'])
         self.consumed = state['consumed']
 
-    def _training_batches(self, first: int) -> Iterator[List[Draw]]:
+    def _training_batches(self, epoch: int, first: int) -> Iterator[List[Draw]]:
         sampler = self.sampler
-        rank, world_size, seed, epoch = (sampler.rank, sampler.world_size, sampler.seed,
-                                         sampler.epoch)
+        rank, world_size, seed = sampler.rank, sampler.world_size, sampler.seed
         rng = np.random.default_rng([seed, epoch])
         streams = {source: self._stream(source, rng) for source in self.ranges}
         turns = [source for source in self.ranges for _ in range(self.steps[source])]
