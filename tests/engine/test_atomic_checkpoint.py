@@ -17,16 +17,10 @@ from mmengine.runner.checkpoint import CheckpointLoader, save_checkpoint
 from test_exact_resume import log, run
 
 from unilearn_mm.engine import checkpoint_files
-from unilearn_mm.engine.checkpoint_files import (
-    ATOMIC,
-    CorruptCheckpointError,
-    newest_good,
-    read_checkpoint,
-    sidecar_of,
-    verify,
-    write_atomically,
-    write_checkpoint,
-)
+from unilearn_mm.engine.checkpoint_files import (ATOMIC, CorruptCheckpointError, newest_good,
+                                                 read_checkpoint, sidecar_of, verify,
+                                                 write_atomically, write_checkpoint)
+from unilearn_mm.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 
 OLD, NEW = dict(a=torch.zeros(5000)), dict(a=torch.ones(9000))
 
@@ -376,3 +370,17 @@ def test_killed_for_real_while_writing(tmp_path):
         process.wait()
         content = path.read_bytes()
         assert verify(path) and len(set(content)) == 1 and len(content) in (1, 20_000_000)
+
+
+@pytest.mark.parametrize('name, value', [('backend_args', dict(backend='petrel')),
+                                         ('file_client_args', dict(backend='disk'))])
+def test_another_place_for_the_files_is_refused(name, value):
+    with pytest.raises(TypeError, match=rf"writes to a local.*found.*{name}=\{{'backend': "):
+        AtomicCheckpointHook(interval=1, **{name: value})
+
+
+def test_arguments_of_the_stock_hook_are_taken():
+    hook = AtomicCheckpointHook(2, False, backend_args=None, file_client_args=None, save_best='a',
+                                rule='greater')
+    assert (hook.interval, hook.by_epoch, hook.key_indicators) == (2, False, ['a'])
+    assert hook.backend_args == ATOMIC

@@ -55,10 +55,20 @@ class AtomicCheckpointHook(CheckpointHook):
     against a second training.
 
     Args are those of CheckpointHook, but for ``backend_args`` and ``file_client_args``.
+
+    Raises:
+        TypeError: If one of these says where the files go.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, backend_args=dict(ATOMIC), **kwargs)
+    def __init__(self, interval: int = -1, by_epoch: bool = True, *,
+                 backend_args: Optional[dict] = None, file_client_args: Optional[dict] = None,
+                 **kwargs) -> None:
+        if backend_args or file_client_args:
+            raise TypeError(
+                'AtomicCheckpointHook writes to a local or mounted folder, found backend_args='
+                f'{backend_args} and file_client_args={file_client_args}; leave them out, or take '
+                'CheckpointHook, whose files a kill or a full disk can damage')
+        super().__init__(interval, by_epoch, backend_args=dict(ATOMIC), **kwargs)
 
     def before_run(self, runner) -> None:
         """Lock the work directory for a training; choose the file to resume from.
