@@ -1,11 +1,17 @@
 """Parameter groups against the paper's rule and MMAction2's constructor; bf16 training."""
 
+import runpy
+import sys
+
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from s2d_models import SMALL, backbone_cfg
+
+from unilearn_mm.run import first_file, stock_scripts
 
 DEPTH = 4
 
@@ -138,3 +144,18 @@ def test_bf16_really_trains():
     assert rough[-1] < 0.7 * rough[0], 'it learns'
     assert rough[0] == pytest.approx(exact[0], rel=0.02)
     assert rough[-1] == pytest.approx(exact[-1], rel=0.25)
+
+
+def test_amp_of_the_stock_script_and_bf16_exclude_each_other(tmp_path, monkeypatch):
+    """--amp means fp16 there, and leaves its loss_scale to a type that --cfg-options sets."""
+    config = tmp_path / 'config.py'
+    config.write_text("optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3))\n")
+    script = str(first_file(stock_scripts('tools/train.py')))
+    monkeypatch.setattr(sys, 'argv', [script, str(config), '--amp', '--cfg-options',
+                                      'optim_wrapper.type=Bf16OptimWrapper'])
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    stock = runpy.run_path(script)
+    cfg = stock['merge_args'](Config.fromfile(config), stock['parse_args']())
+    with pytest.raises(TypeError, match="scales no loss, found loss_scale='dynamic'.*--amp.*leave "
+                       'it out'):
+        build_optim_wrapper(model(), cfg.optim_wrapper)

@@ -1,7 +1,7 @@
 """Rules for parameter groups, and bf16 training on any device."""
 
 from contextlib import contextmanager
-from typing import List
+from typing import Any, List
 
 import torch
 from mmaction.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
@@ -83,7 +83,18 @@ class Bf16OptimWrapper(OptimWrapper):
 
     MMEngine's AmpOptimWrapper refuses the CPU, and bf16 needs no gradient scaler. Arguments are
     those of OptimWrapper.
+
+    Raises:
+        TypeError: If there is a ``loss_scale``, as ``--amp`` of MMAction2's script adds it.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if 'loss_scale' in kwargs:
+            raise TypeError('Bf16OptimWrapper scales no loss, found '
+                            f'loss_scale={kwargs["loss_scale"]!r}. It comes from the config or '
+                            'from --amp, which means fp16: leave it out, bf16 is mixed precision '
+                            'already')
+        super().__init__(*args, **kwargs)
 
     @contextmanager
     def optim_context(self, model: nn.Module):
