@@ -8,6 +8,9 @@
 # newest checkpoint. The log is slurm-JOBID.out; jobs of an array (SBATCH_ARGS=--array=1-5) tell
 # themselves apart by SLURM_ARRAY_TASK_ID, for instance {{$SLURM_ARRAY_TASK_ID:1}} in a config.
 set -euo pipefail
+case "${1:-}" in
+    -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
 if [ $# -lt 3 ]; then
     echo "usage: bash $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2; exit 2
 fi
