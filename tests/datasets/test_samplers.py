@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.dataset import InfiniteSampler
 
 from unilearn_mm.datasets.samplers import MixedMediaBatchSampler

@@ -17,9 +17,16 @@ from mmengine.runner.checkpoint import CheckpointLoader, save_checkpoint
 from test_exact_resume import log, run
 
 from unilearn_mm.engine import checkpoint_files
-from unilearn_mm.engine.checkpoint_files import (ATOMIC, CorruptCheckpointError, newest_good,
-                                                 read_checkpoint, sidecar_of, verify,
-                                                 write_atomically, write_checkpoint)
+from unilearn_mm.engine.checkpoint_files import (
+    ATOMIC,
+    CorruptCheckpointError,
+    newest_good,
+    read_checkpoint,
+    sidecar_of,
+    verify,
+    write_atomically,
+    write_checkpoint,
+)
 from unilearn_mm.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 
 OLD, NEW = dict(a=torch.zeros(5000)), dict(a=torch.ones(9000))

@@ -17,7 +17,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from unilearn_mm.engine.batches import samples_of
+from unilearn_mm.engine.hooks.figures import FigureHook
 from unilearn_mm.engine.hooks.reconstruction import ReconstructionHook
+from unilearn_mm.engine.hooks.routing import RoutingHook
 from unilearn_mm.models.layers.moae import MoAE
 from unilearn_mm.run import first_file, stock_scripts
 
@@ -59,6 +61,15 @@ def test_pictures_of_a_model_that_draws_none():
     sample.set_metainfo(dict(source='clips'))
     for batch in (torch.ones(2), dict(data_samples=[sample])):
         hook.after_val_iter(SimpleNamespace(model=nn.Linear(1, 1)), 0, batch)
+
+
+def test_tables_and_routing_of_others():
+    metric = SimpleNamespace(table='of another')
+    loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[metric]))
+    FigureHook().after_test_epoch(SimpleNamespace(test_loop=loop))
+    model = nn.Linear(1, 1)
+    model.routing = nn.Linear(1, 1)
+    RoutingHook().after_train_iter(SimpleNamespace(model=model), 0, torch.ones(2), {})
 
 
 class Line(BaseModel):

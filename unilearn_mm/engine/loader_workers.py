@@ -12,6 +12,7 @@ def end_workers(loader: DataLoader) -> None:
     Args:
         loader (DataLoader): Without persistent workers, nothing is done.
     """
-    if loader._iterator is not None:
-        loader._iterator._shutdown_workers()
+    iterator = getattr(loader, '_iterator', None)  # loaders that are none of torch's have none
+    if iterator is not None:
+        iterator._shutdown_workers()
         loader._iterator = None

@@ -11,6 +11,7 @@ from mmengine.visualization.utils import img_from_canvas
 
 from unilearn_mm.evaluation.expression_scores import scores_from_predictions
 from unilearn_mm.evaluation.prediction_table import task_score_array
+from unilearn_mm.evaluation.war_uar_metric import WARUARMetric
 from unilearn_mm.visualization.curves import read_scalars, scalar_files, training_curves_figure
 from unilearn_mm.visualization.file_names import file_stem
 from unilearn_mm.visualization.task_figures import task_figures
@@ -32,8 +33,8 @@ class FigureHook(Hook):
     def after_test_epoch(self, runner, metrics: Optional[Dict[str, float]] = None) -> None:
         """Draw the predictions."""
         for metric in runner.test_loop.evaluator.metrics:
-            table = getattr(metric, 'table', None)  # on the main process only
-            if table is None:
+            table = metric.table if isinstance(metric, WARUARMetric) else None
+            if table is None:  # only the main process has it
                 continue
             for task, scores in scores_from_predictions(table, metric.label_spaces).items():
                 rows = table[table['task'] == task]

@@ -75,7 +75,7 @@ class RoutingHook(Hook):
         """Add up the batch's routing; log and move biases when it is time."""
         model = _module(runner)
         routing = getattr(model, 'routing', None)
-        if routing is None:
+        if not isinstance(routing, dict):
             return
         self._move_selection_biases(runner.optim_wrapper, _biased_routers(model),
                                     routing['expert_load'])

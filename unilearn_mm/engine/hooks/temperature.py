@@ -57,9 +57,10 @@ class TemperatureHook(Hook):
             raise ValueError('TemperatureHook reads a file beside the checkpoint of a test, but '
                              'this run has none; set load_from')
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(model.cls_head, MultiTaskHead):
+        head = getattr(model, 'cls_head', None)
+        if not isinstance(head, MultiTaskHead):
             raise TypeError('TemperatureHook scales the logits of a MultiTaskHead, found '
-                            f'{type(model.cls_head).__name__}')
+                            f'{type(head).__name__}')
         temperatures = read_temperatures(runner._load_from)
         tasks = runner.test_dataloader.dataset.metainfo['label_spaces']
         missing = sorted(set(tasks) - set(temperatures))
