@@ -28,13 +28,39 @@ def test_pairs_of_rows_differ_in_what_they_claim_only(tmp_path):
     assert with_moae.model.backbone.moae and without.model.backbone.moae is None
     without.model.backbone.moae = with_moae.model.backbone.moae
     assert scratch.load_from is None
-    last = Config.fromfile(run_claims.CONFIGS / CLAIMS.pretraining.config).train_cfg.max_epochs
+    start = CLAIMS.starts['pretraining'].config
+    last = Config.fromfile(run_claims.CONFIGS / start).train_cfg.max_epochs
     assert pretrained.load_from == str(tmp_path / f'pretraining/seed_0/epoch_{last}.pth')
     pretrained.load_from = None
     for one, two in ((without, with_moae), (scratch, pretrained)):
         assert one.work_dir != two.work_dir
         one.work_dir = two.work_dir
         assert one.to_dict() == two.to_dict()
+
+
+def test_rows_of_s2d_differ_in_what_they_claim_only(tmp_path):
+    """Prompts or not, wrong labels, self-distillation; and what several rows need is done once."""
+    s2d = run_claims.read_claims(run_claims.CLAIMS.with_name('s2d_toy.yaml'))
+    jobs = {row: run_claims.jobs_of(s2d, row, 0, tmp_path, False) for row in s2d.rows}
+    assert len({job.work_dir for some in jobs.values() for job in some}) == 5 + 1
+    image, video, no_prompts, noisy, sdl = (some[-1].cfg for some in jobs.values())
+    assert video.load_from == str(Path(image.work_dir, 'epoch_16.pth'))
+    for cfg in (video, no_prompts, noisy, sdl):
+        for key in ('work_dir', 'train_data', 'test_data'):
+            cfg.pop(key)
+    assert no_prompts.model.backbone.landmark_net is None
+    no_prompts.model.backbone.landmark_net = video.model.backbone.landmark_net
+    assert 'image_stage_without_prompts' in no_prompts.load_from
+    no_prompts.load_from = video.load_from
+    assert no_prompts.to_dict() == video.to_dict()
+    assert sdl.model.cls_head.pop('sdl') and sdl.default_hooks.pop('anchors')
+    assert sdl.to_dict() == noisy.to_dict()
+    part, = noisy.train_dataloader.dataset.datasets
+    assert part.ann_file == 'train_noisy.csv'
+    part.ann_file = 'train.csv'
+    assert noisy.to_dict() == video.to_dict()
+    minutes = sum(row.minutes for row in s2d.rows) + 4
+    assert run_claims.minutes_left(s2d, s2d.rows, [0], tmp_path, False) == minutes
 
 
 def test_seeds_have_their_own_places_and_pretraining(tmp_path):
@@ -49,7 +75,7 @@ def test_seeds_have_their_own_places_and_pretraining(tmp_path):
 def test_expected_time_counts_what_is_left(tmp_path):
     rows = [ROWS[3], ROWS[5]]
     whole = run_claims.minutes_left(CLAIMS, rows, [0, 1], tmp_path, False)
-    assert whole == 2 * (ROWS[3].minutes + ROWS[5].minutes + CLAIMS.pretraining.minutes)
+    assert whole == 2 * (ROWS[3].minutes + ROWS[5].minutes + CLAIMS.starts['pretraining'].minutes)
     job = run_claims.jobs_of(CLAIMS, ROWS[3], 0, tmp_path, False)[-1]
     job._claim()
     (job.work_dir / 'epoch_16.pth').write_bytes(b'weights')
@@ -100,10 +126,10 @@ def test_scores_are_those_of_clips_and_images_whatever_the_task(tmp_path):
     (('config: unilearn_toy.py', 'config: other.py'), r'configs has no other\.py'),
     (('minutes: 6', 'hours: 6'), "unexpected keyword argument 'hours'"),
     (('name: image only', 'name: video only'), 'every row needs a name of its own'),
-    (('pretraining: {', 'unused: {'), "unexpected keyword argument 'unused'"),
+    (('starts:', 'unused:'), "unexpected keyword argument 'unused'"),
     (('rows:', 'rows: ['), 'while parsing'),
-    (('pretraining: {config: unilearn_toy_pretrain.py, minutes: 4}', 'pretraining:'),
-     'a row is pretrained, but there is no pretraining')])
+    (('start: pretraining', 'start: other'),
+     r"rows start from \['other'\]; there are the starts \['pretraining'\]")])
 def test_files_that_are_no_claims_are_refused(change, message, tmp_path, capsys):
     path = tmp_path / 'claims.yaml'
     path.write_text(run_claims.CLAIMS.read_text().replace(*change))

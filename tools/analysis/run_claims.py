@@ -43,14 +43,14 @@ class Training(NamedTuple):
 
     Attributes:
         config (str): File in configs/.
-        minutes (float): What a seed takes on two free cores, about, without its pre-training.
+        minutes (float): What a seed takes on two free cores, about, without what it starts from.
         name (str): What is trained, in a row of the table.
-        pretrained (bool): Whether it starts from the pre-training of the same seed.
+        start (str, optional): The one of ``Claims.starts`` with the same seed that it starts from.
     """
     config: str
     minutes: float
     name: str = ''
-    pretrained: bool = False
+    start: Optional[str] = None
 
 
 class Claims(NamedTuple):
@@ -61,13 +61,13 @@ class Claims(NamedTuple):
         title (str): Heading.
         rows (tuple[Training, ...]): Rows of the table.
         notes (str): What is to be said below it, in Markdown.
-        pretraining (Training, optional): Where rows with ``pretrained`` start.
+        starts (dict[str, Training]): What rows start from, by the names that they give.
     """
     name: str
     title: str
     rows: Tuple[Training, ...]
     notes: str
-    pretraining: Optional[Training] = None
+    starts: Dict[str, Training] = {}  # noqa: RUF012 (read only)
 
 
 def read_claims(path: Path) -> Claims:
@@ -79,17 +79,19 @@ def read_claims(path: Path) -> Claims:
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
         content['rows'] = tuple(Training(**row) for row in content['rows'])
-        if content.get('pretraining'):
-            content['pretraining'] = Training(**content['pretraining'])
+        content['starts'] = {name: Training(**start)
+                             for name, start in (content.get('starts') or {}).items()}
         claims = Claims(**content)
     except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
         raise ClaimsError(f'{path}: {error}; expected the keys of {CLAIMS}') from error
-    trainings = [*claims.rows, *([claims.pretraining] if claims.pretraining else [])]
+    trainings = [*claims.rows, *claims.starts.values()]
     missing = [one.config for one in trainings if not (CONFIGS / one.config).is_file()]
     if missing:
         raise ClaimsError(f'{path}: {CONFIGS} has no {", ".join(missing)}')
-    if any(row.pretrained for row in claims.rows) and claims.pretraining is None:
-        raise ClaimsError(f'{path}: a row is pretrained, but there is no pretraining')
+    unknown = {row.start for row in claims.rows} - {None, *claims.starts}
+    if unknown:
+        raise ClaimsError(f'{path}: rows start from {sorted(unknown)}; there are the starts '
+                          f'{sorted(claims.starts)}')
     if len({row.name for row in claims.rows}) != len(claims.rows):
         raise ClaimsError(f'{path}: every row needs a name of its own, found '
                           f'{[row.name for row in claims.rows]}')
@@ -121,20 +123,22 @@ def config_of(name: str, folder: Path, seed: int, smoke: bool) -> Config:
 
 
 def jobs_of(claims: Claims, row: Training, seed: int, work_dir: Path, smoke: bool) -> List[Job]:
-    """The row's pre-training, if it has one, and its training with its test."""
+    """What the row starts from, if anything, and its training with its test."""
     jobs = []
-    folder = work_dir / f'row_{1 + claims.rows.index(row)}' / f'seed_{seed}'
-    cfg = config_of(row.config, folder, seed, smoke)
-    if row.pretrained:
-        start = config_of(claims.pretraining.config, work_dir / 'pretraining' / f'seed_{seed}',
-                          seed, smoke)
+    # a row may be what others start from
+    folder, = [name for name, start in claims.starts.items() if start.config == row.config] or [
+        f'row_{1 + claims.rows.index(row)}']
+    cfg = config_of(row.config, work_dir / folder / f'seed_{seed}', seed, smoke)
+    if row.start is not None:
+        start = config_of(claims.starts[row.start].config,
+                          work_dir / row.start / f'seed_{seed}', seed, smoke)
         cfg.load_from = str(Path(start.work_dir, f'epoch_{start.train_cfg.max_epochs}.pth'))
         jobs.append(Job(start, quiet=True))
     return [*jobs, Job(cfg, quiet=True)]
 
 
 def run(jobs: Sequence[Job]) -> None:
-    """Run the jobs of a row; all but the last are pre-training and not tested.
+    """Run the jobs of a row; all but the last are what it starts from, and not tested.
 
     Raises:
         JobError: If one fails.
@@ -161,14 +165,15 @@ def scores_by_media(prediction_file: Path) -> Scores:
 def minutes_left(claims: Claims, rows: Sequence[Training], seeds: Sequence[int], work_dir: Path,
                  smoke: bool) -> float:
     """What the jobs that are not done would take on two free cores, about."""
-    minutes = 0.
+    left: Dict[Path, float] = {}  # of a work directory; several rows start from the same
     for row in rows:
         for seed in seeds:
             *before, last = jobs_of(claims, row, seed, work_dir, smoke)
-            minutes += sum(claims.pretraining.minutes for job in before
-                           if job.checkpoint() is None)
-            minutes += 0 if last.is_done() else row.minutes
-    return minutes
+            left.update({job.work_dir: claims.starts[row.start].minutes for job in before
+                         if job.checkpoint() is None})
+            if not last.is_done():
+                left[last.work_dir] = row.minutes
+    return sum(left.values())
 
 
 def report(found: Dict[Training, Dict[int, Scores]], seeds: Sequence[int]) -> Dict[str, Any]:
@@ -179,14 +184,14 @@ def report(found: Dict[Training, Dict[int, Scores]], seeds: Sequence[int]) -> Di
         seeds (Sequence[int]): Seeds asked for.
 
     Returns:
-        dict: ``rows``: for each row ``name``, ``config``, ``pretrained``, ``seeds`` (scores by
+        dict: ``rows``: for each row ``name``, ``config``, ``start``, ``seeds`` (scores by
         seed), ``missing_seeds``, and for 'video' and 'image' the ``mean`` and ``sd`` of WAR and
         UAR (sd None for one seed), or None where the row is not tested on the medium.
     """
     rows = []
     for row, by_seed in found.items():
         entry: Dict[str, Any] = dict(
-            name=row.name, config=row.config, pretrained=row.pretrained,
+            name=row.name, config=row.config, start=row.start,
             seeds={str(seed): scores for seed, scores in by_seed.items()},
             missing_seeds=[seed for seed in seeds if seed not in by_seed])
         for media in MEDIA:
