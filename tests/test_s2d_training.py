@@ -71,8 +71,8 @@ def run(tmp_path, monkeypatch, sdl, epochs=EPOCHS, state=None, backbone=None, ho
             data_preprocessor=dict(type='MixedMediaPreprocessor', mean=MEAN, std=STD,
                                    **preprocessor)),
         work_dir=str(tmp_path), default_scope='mmaction', log_level='ERROR',
-        randomness=dict(seed=0),
-        experiment_name=f'{tmp_path.name}_{epochs}_{resume}', train_dataloader=DataLoader(
+        randomness=dict(seed=0), experiment_name=f'{tmp_path.name}_{epochs}_{resume}',
+        train_dataloader=DataLoader(
             Clips(), batch_size=4, collate_fn=lambda batch: {
                 key: [part[key] for part in batch] for key in batch[0]}),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
