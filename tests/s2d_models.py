@@ -1,14 +1,11 @@
 """Small models of S2D, ours and the restatement of the official ones, with the same weights."""
 
-import sys
 from pathlib import Path
 
 import torch
 from mmaction.registry import MODELS
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'tools' / 'benchmark'))
 from official_s2d import LandmarkNet, OfficialS2D, Sizes
+from torch import nn
 
 SMALL = Sizes(dim=64, depth=3, num_heads=4, patch=8, grid=2, frames=4, narrow=8, wide=16,
               narrow_blocks=1, wide_blocks=2)

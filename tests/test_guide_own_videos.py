@@ -17,20 +17,21 @@ from test_s2d_recipes import ARCH, NARROW
 from unilearn_mm.datasets.manifests import face_crops
 
 sys.path.insert(0, str(Path(__file__).parent / 'faces'))
-from real_media import real_media  # noqa: E402
+from real_media import real_media
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / 'docs' / 'own_videos.md'
 # of configs/_base_: what the paper has -> what a test has time for
 SMALLER = {
-    's2d_vit_base.py': [("arch='base'", f'arch=dict(**{ARCH})'), ('in_channels=768', 'in_channels=32'),
-                        ("type='MobileFaceNet',", "type='MobileFaceNet', channels=(4, 8), "
-                         'num_blocks=(1, 1),')],
+    's2d_vit_base.py': [
+        ("arch='base'", f'arch=dict(**{ARCH})'), ('in_channels=768', 'in_channels=32'),
+        ("type='MobileFaceNet',", "type='MobileFaceNet', channels=(4, 8), num_blocks=(1, 1),")],
     's2d_100e.py': [('num_layers=12', 'num_layers=2'), ('max_epochs = 100', 'max_epochs = 2'),
                     ('warmup_epochs = 2', 'warmup_epochs = 1')],
     's2d_finetune.py': [('batch_size=8', 'batch_size=2')],
-    'unilearn_vit_base.py': [('depth=12', 'depth=2'), ('embed_dims=768', 'embed_dims=24'),
-                             ('num_heads=12', 'num_heads=2'), ('in_channels=768', 'in_channels=24')],
+    'unilearn_vit_base.py': [
+        ('depth=12', 'depth=2'), ('embed_dims=768', 'embed_dims=24'),
+        ('num_heads=12', 'num_heads=2'), ('in_channels=768', 'in_channels=24')],
     'unilearn_100e.py': [('num_layers=12', 'num_layers=2'), ('max_epochs = 100', 'max_epochs = 2'),
                          ('warmup_epochs = 5', 'warmup_epochs = 1')],
     'unilearn_finetune.py': [('batch_size=16', 'batch_size=2')],
