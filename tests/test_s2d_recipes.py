@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +14,12 @@ from mmengine.runner import Runner
 from official_s2d import Sizes
 from s2d_models import landmark_file, official
 
+from unilearn_mm.apis.inferencer import ExpressionInferencer
+from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.recipes import data_parts
+
+sys.path.insert(0, str(Path(__file__).parent / 'faces'))
+from real_media import real_media
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 # frames of 224 x 224, but a narrow model
@@ -87,6 +93,14 @@ def test_image_stage_then_joint_training_then_an_official_file(recipe, tmp_path)
     scores = Runner.from_cfg(cfg).test()
     assert scores['dfew/num_samples'] == 8
     assert len(pd.read_csv(tmp_path / cfg.work_dir / 'predictions.csv')) == 8
+
+    # and predicts the windows of a real video, with the head that the file has
+    infer = ExpressionInferencer(cfg, cfg.load_from, 'cpu', show_progress=False)
+    (result, ) = infer.predict([str(real_media('single_face.mp4'))], features=True)
+    assert len(result.table) == 3 and set(result.table.frames) == {16}
+    logits = official(sizes=NARROW)[0].head['fc_cls'](torch.from_numpy(result.features))
+    found = result.table[[f'p_{name}' for name in class_names('dfew')]].to_numpy()
+    np.testing.assert_allclose(found, logits.softmax(-1).detach(), atol=1e-6)
 
 
 def test_self_distillation_in_the_recipe_of_ferv39k(recipe):

@@ -7,8 +7,9 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.logging import MessageHub
 from official_s2d import OfficialAnchors, anchors_update, sdl_weight
-from ranks import run_ranks
-from s2d_models import SMALL  # noqa: F401  (finds the folder of the restatement)
+from s2d_models import official, ours
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from unilearn_mm.models.layers.anchors import EmotionAnchors
 
@@ -185,13 +186,10 @@ def test_wrong_settings_are_refused(sdl, message):
         build_head(**sdl)
 
 
-def gather(rank: int) -> None:
-    """One rank: its own batch goes into the anchors of both."""
-    from mmengine.registry import DefaultScope
-
-    import unilearn_mm  # noqa: F401
-    with DefaultScope.overwrite_default_scope('mmaction'):
-        heads = {mode: build_head(mode=mode).eval() for mode in ('filled', 'official')}
+def two_ranks(rank: int, store: str) -> None:
+    """One of two ranks: anchors of both batches; DDP trains what is not frozen."""
+    dist.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
+    heads = {mode: build_head(mode=mode).eval() for mode in ('filled', 'official')}
     samples = [sample(1), sample(2 * rank)]
     for head in heads.values():
         head.update_anchors(draw(2, DIM, seed=rank), samples)
@@ -201,7 +199,27 @@ def gather(rank: int) -> None:
     torch.testing.assert_close(heads['official'].anchors.features[1, -1], both[rank])
     assert (heads['official'].anchors.features[1, -2] != both[0]).all()
 
+    torch.manual_seed(rank)
+    backbone = ours(*official()).train()
+    ddp = DistributedDataParallel(backbone, find_unused_parameters=True)
+    clips = torch.randn(2, 2, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    for frames in (4, 1):  # a step of clips, a step of images: the adapters are idle
+        backbone.zero_grad()
+        ddp(clips[rank, :, :, :frames]).square().sum().backward()
+        alone = ours(*official()).train()
+        (alone(clips[:, :, :, :frames].flatten(0, 1)).square().sum() / 2).backward()
+        expected = dict(alone.named_parameters())
+        for name, value in backbone.named_parameters():
+            if not value.requires_grad:
+                assert value.grad is None, name
+            elif expected[name].grad is None:
+                assert value.grad is None or not value.grad.any(), name
+            else:
+                torch.testing.assert_close(value.grad, expected[name].grad, msg=name)
+    dist.destroy_process_group()
 
-@pytest.mark.slow
-def test_filled_anchors_are_those_of_all_ranks():
-    run_ranks(gather)
+
+def test_two_ranks_share_anchors_and_gradients(tmp_path):
+    """Forked, because importing everything anew takes ten times as long as the test."""
+    torch.multiprocessing.start_processes(
+        two_ranks, ((tmp_path / 'store').as_uri(), ), nprocs=2, start_method='fork')

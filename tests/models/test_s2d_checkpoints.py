@@ -114,7 +114,7 @@ def test_training_starts_from_a_plain_vit(files, tmp_path, kind):
 
 
 def test_wrong_files_are_refused(files, tmp_path):
-    theirs, _, _, landmark = files
+    theirs, _, path, landmark = files
     unilearn = dict(model={'patch_embed.proj.weight': torch.zeros(64, 3, 2, 8, 8)})
     with pytest.raises(CheckpointMismatchError, match='x.pth: a file of S4D or VideoMAE.*for the '
                        'backbone VisionTransformerMoAE.*understands S2D, MAE or ViT for images'):
@@ -131,6 +131,9 @@ def test_wrong_files_are_refused(files, tmp_path):
     torch.save(dict(model=eleven), tmp_path / 'mafw.pth')
     with pytest.raises(CheckpointMismatchError, match=r'fc_cls.dfew.weight: checkpoint \(11, 64\)'):
         load_whole(recognizer(landmark), str(tmp_path / 'mafw.pth'), 'a config')
+    other_length = r'temporal_embedding: checkpoint \(1, 4, 64\), model \(1, 8, 64\)'
+    with pytest.raises(CheckpointMismatchError, match=other_length):
+        load_whole(recognizer(landmark, num_frames=8), path, 'a config')
     assert sum(family.recognises(theirs.state_dict()) for family in known_families()) == 1
 
 

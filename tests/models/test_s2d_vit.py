@@ -85,6 +85,10 @@ def test_one_frame_is_the_image_model():
     x = clips(frames=1, dtype=torch.float32)
     torch.testing.assert_close(video(x), image(x), rtol=0, atol=0)
     torch.testing.assert_close(video(x[:, :, 0]), video(x), rtol=0, atol=0)
+    video(x).square().sum().backward()
+    trained = {name for name, value in video.named_parameters() if value.grad is not None}
+    assert 'prompters.0.up.weight' in trained
+    assert not [name for name in trained if 'temporal' in name], 'images do not move the adapters'
     frames = clips(num=1, dtype=torch.float32)
     each = image(frames[0].transpose(0, 1)[:, :, None])
     torch.testing.assert_close(image(frames)[0], each.mean(0), rtol=0, atol=1e-6)
