@@ -54,9 +54,9 @@ def make_videos(folder: Path) -> None:
     for number in range(12):
         path = folder / ('calm', 'tense', 'tired')[number % 3] / f'{number:04d}.mp4'
         path.parent.mkdir(parents=True, exist_ok=True)
-        size = (320 + 16 * (number % 3), 180)
+        size = (256 + 16 * (number % 3), 144)
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, size)
-        for frame in frames[3 * number:3 * number + 24]:
+        for frame in frames[4 * number:4 * number + 16]:
             shade = np.clip(frame * (0.8 + 0.03 * number), 0, 255).astype(np.uint8)
             writer.write(cv2.resize(shade, size, interpolation=cv2.INTER_AREA))
         writer.release()
@@ -107,7 +107,7 @@ def test_the_guide_leads_to_a_tested_model(project, monkeypatch):
     lists = {name: pd.read_csv(f'data/own/{name}.csv') for name in (
         'videos', 'lists/train', 'lists/validation')}
     assert sorted(len(table) for table in lists.values()) == [3, 9, 12]
-    assert len(list(Path('data/own/clips').glob('*/*/*.jpg'))) == 12 * 24
+    assert len(list(Path('data/own/clips').glob('*/*/*.jpg'))) == 12 * 16
     for name in ('s2d_own_classes', 'unilearn_own_classes'):
         checkpoint = torch.load(f'work_dirs/{name}/epoch_2.pth', weights_only=True)
         assert checkpoint['state_dict']['cls_head.fc_cls.own.bias'].shape == (3, )

@@ -106,6 +106,7 @@ def test_image_stage_then_joint_training_then_an_official_file(recipe, tmp_path)
 def test_self_distillation_in_the_recipe_of_ferv39k(recipe):
     cfg = recipe('s2d_ferv39k.py', epochs=3)
     cfg.model.cls_head.sdl.update(first_epoch=0, weights=[(1, 0.1)])
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     runner = Runner.from_cfg(cfg)
     runner.train()
     anchors = runner.model.cls_head.anchors
