@@ -12,7 +12,16 @@ import pandas as pd
 from ..files import replacing, sha256_of
 from .inputs import expand_inputs
 from .outputs import Wanted, sidecar_content, write_outputs
-from .queue import Outcome, Task, failed_outcome, own_share, run_queue, sidecar_of, write_sidecar
+from .queue import (
+    Outcome,
+    Task,
+    failed_outcome,
+    own_share,
+    rank_and_size,
+    run_queue,
+    sidecar_of,
+    write_sidecar,
+)
 from .tables import FAILED, SCHEMA_VERSION
 from .zoo import resolve_model
 
@@ -126,13 +135,17 @@ def _predict_together(tasks: List[Task]) -> List[Outcome]:
 
 
 def _summary(inputs: List[Any], out: Path) -> pd.DataFrame:
-    """State of all inputs, from their sidecars; also written as ``summary.csv``."""
+    """State of the inputs of this rank, from their sidecars.
+
+    It is also written as ``summary.csv``, or ``summary.rank<N>.csv`` where there are several ranks.
+    """
     rows = []
     for item in inputs:
         content = json.loads(sidecar_of(out / item.stem).read_text(encoding='utf-8'))
         rows.append(dict(input=str(item.source), status=content['status'],
                          reason=content['reason'], outputs=item.stem))
     table = pd.DataFrame(rows, columns=['input', 'status', 'reason', 'outputs'])
-    with replacing(out / 'summary.csv') as aside:
+    rank, size = rank_and_size()
+    with replacing(out / ('summary.csv' if size == 1 else f'summary.rank{rank}.csv')) as aside:
         table.to_csv(aside, index=False)
     return table

@@ -51,16 +51,22 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def own_share(inputs: Sequence[Input]) -> List[Input]:
-    """The inputs of this rank: every one belongs to exactly one.
+def rank_and_size() -> Tuple[int, int]:
+    """This rank and how many there are.
 
     Ranks are those of torchrun and tools/launch.sh (``RANK``, ``WORLD_SIZE``), else SLURM's
     (``SLURM_PROCID``, ``SLURM_NTASKS``), else there is one.
     """
     for rank, size in (('RANK', 'WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_NTASKS')):
         if rank in os.environ and size in os.environ:
-            return list(inputs[int(os.environ[rank])::int(os.environ[size])])
-    return list(inputs)
+            return int(os.environ[rank]), int(os.environ[size])
+    return 0, 1
+
+
+def own_share(inputs: Sequence[Input]) -> List[Input]:
+    """The inputs of this rank: every one belongs to exactly one."""
+    rank, size = rank_and_size()
+    return list(inputs[rank::size])
 
 
 def fingerprint(source: object, settings: dict) -> str:
@@ -82,13 +88,15 @@ def fingerprint(source: object, settings: dict) -> str:
 
 
 def is_done(sidecar: Path, expected: str) -> bool:
-    """Whether a sidecar says that its input was predicted, from this file with these settings."""
+    """Whether a sidecar says that its input was predicted, from this file with these settings,
+    and the outputs that it names are there."""
     try:
         content = json.loads(sidecar.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return False
     return (isinstance(content, dict) and content.get('fingerprint') == expected
-            and content.get('status') != FAILED)
+            and content.get('status') != FAILED
+            and all((sidecar.parent / name).is_file() for name in content.get('files', ())))
 
 
 def run_queue(inputs: Sequence[Input], out: Path, work: Callable[[List[Task]], List[Outcome]],
