@@ -1,11 +1,14 @@
-"""The command ``unilearn-mm``: expressions of faces in your own videos, and the model zoo."""
+"""The command ``unilearn-mm``: expressions of faces in your own videos, the model zoo, and what the
+repository has in ``tools/``, for those who installed the wheel."""
 
 import argparse
+import os
 import sys
-from typing import List, Optional
+from pathlib import Path
+from typing import List, NoReturn, Optional
 
 from .apis.tables import SUFFIXES
-from .apis.zoo import ZooError
+from .apis.zoo import ZooError, find_recipe, recipes_folder
 
 
 def main(words: Optional[List[str]] = None) -> int:
@@ -14,10 +17,11 @@ def main(words: Optional[List[str]] = None) -> int:
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     _add_predict(commands)
     _add_models(commands)
+    _add_scripts(commands)
     args = parser.parse_args(words)
     try:
         return args.run(args)
-    except (ZooError, ValueError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError, ZooError) as error:
         if args.debug:
             raise
         print(f'unilearn-mm {args.command}: {error}', file=sys.stderr)
@@ -108,6 +112,63 @@ def _models(args: argparse.Namespace) -> int:
     from .apis.zoo_table import describe, zoo_table
     print(describe(args.name) if args.name else zoo_table(args.markdown))
     return 0
+
+
+def _add_scripts(commands) -> None:
+    for name, what, rest in (
+            ('train', 'train a recipe', '--work-dir DIR, --resume, --amp, --cfg-options ...'),
+            ('test', 'score a checkpoint', 'CHECKPOINT, --work-dir DIR, --cfg-options ...')):
+        parser = commands.add_parser(
+            name, help=f'{what}, as tools/{name}.py does', usage=f'unilearn-mm {name} [--gpus N] '
+            f'RECIPE [arguments of tools/{name}.py]')
+        parser.set_defaults(run=_run_on_recipe, debug=False)
+        parser.add_argument('--gpus', type=int, help='a process for each, as tools/dist_'
+                            f'{name}.sh starts them')
+        parser.add_argument('recipe', metavar='RECIPE',
+                            help='name, such as unilearn_dfew, or a config file')
+        parser.add_argument('rest', nargs=argparse.REMAINDER, metavar='...', help=rest)
+    parser = commands.add_parser(
+        'tool', help='any command of tools/; without a name they are listed',
+        usage='unilearn-mm tool [SCRIPT [its arguments]]')
+    parser.set_defaults(run=_run_tool, debug=False)
+    parser.add_argument('script', nargs='?', metavar='SCRIPT',
+                        help='path inside tools/, such as data/make_toy_faces.py')
+    parser.add_argument('rest', nargs=argparse.REMAINDER, metavar='...', help='its arguments')
+
+
+def _run_on_recipe(args: argparse.Namespace) -> NoReturn:
+    script, words = f'{args.command}.py', [str(find_recipe(args.recipe)), *args.rest]
+    if args.gpus is None:
+        _become(script, words)
+    _become('launch.sh', [str(args.gpus), str(_tool(script)), *words, '--launcher', 'pytorch'])
+
+
+def _run_tool(args: argparse.Namespace) -> int:
+    if args.script:
+        _become(args.script, args.rest)
+    for path in sorted(_tools().rglob('*.*')):
+        runs = path.suffix == '.py' and "__name__ == '__main__'" in path.read_text('utf-8')
+        if runs or path.suffix == '.sh':
+            print(path.relative_to(_tools()))
+    return 0
+
+
+def _tools() -> Path:
+    return recipes_folder().with_name('tools')
+
+
+def _tool(script: str) -> Path:
+    path = _tools() / script
+    if not path.is_file():
+        raise ValueError(f'{script}: no such file in {_tools()}; `unilearn-mm tool` lists them')
+    return path
+
+
+def _become(script: str, words: List[str]) -> NoReturn:
+    """Replace this process by the script, so that signals and the exit code are the script's."""
+    path = _tool(script)
+    program = 'bash' if path.suffix == '.sh' else sys.executable
+    os.execvpe(program, [program, str(path), *words], {**os.environ, 'PYTHON': sys.executable})
 
 
 if __name__ == '__main__':

@@ -5,7 +5,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from unilearn_mm.apis.zoo import ZooError, fetch_weights, find_model, recipes_folder, zoo
+from unilearn_mm.apis.zoo import (
+    ZooError,
+    fetch_weights,
+    find_model,
+    find_recipe,
+    recipes_folder,
+    resolve_model,
+    zoo,
+)
 from unilearn_mm.datasets.label_spaces import LABEL_SPACES
 
 CONTENT = bytes(range(256)) * 64
@@ -66,6 +74,19 @@ def test_every_entry_is_usable():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ZooError, match="'unilearn_tox' is neither .* unilearn_toy"):
         find_model('unilearn_tox')
+
+
+def test_a_recipe_has_a_name_and_its_own_checkpoint(tmp_path, monkeypatch):
+    recipe, checkpoint = recipes_folder() / 'unilearn_dfew.py', tmp_path / 'epoch_100.pth'
+    checkpoint.touch()
+    assert find_recipe('unilearn_dfew') == find_recipe(recipe) == recipe
+    assert resolve_model('unilearn_dfew', [checkpoint]) == (recipe, [checkpoint])
+    with pytest.raises(ZooError, match='unilearn_dfew: a recipe says nothing of weights'):
+        resolve_model('unilearn_dfew')
+    monkeypatch.chdir(tmp_path)
+    for unknown in ('unilearn_dfw', 'elsewhere/unilearn_dfew', 'unilearn_dfew.py'):
+        with pytest.raises(ZooError, match='neither a config file.* meant: unilearn_dfew'):
+            find_recipe(unknown)
 
 
 def test_downloaded_once_with_its_checksum(hub, tmp_path):

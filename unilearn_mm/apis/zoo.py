@@ -6,6 +6,7 @@ else the one that the first download had, which every later use is compared with
 
 import os
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import unquote, urlsplit
@@ -65,6 +66,25 @@ def recipes_folder() -> Path:
     raise ZooError(f'no folder with model-index.yml beside {package}; name recipes by their path')
 
 
+def find_recipe(name: Union[str, Path]) -> Path:
+    """The config file that a user names: a path, or the name of a recipe of ours.
+
+    Raises:
+        ZooError: If it is neither; the message lists names that are like it.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    recipes = {path.stem: path for path in sorted(recipes_folder().glob('*.py'))}
+    if str(name) in recipes:
+        return recipes[str(name)]
+    names = [*recipes, *(model.name for model in zoo())]
+    near = get_close_matches(path.stem, names, n=5) or names
+    raise ZooError(f'{name}: neither a config file, nor a recipe in {recipes_folder()}, nor a '
+                   'model of the zoo (unilearn-mm models). Is one of these meant: '
+                   f'{", ".join(dict.fromkeys(near))}?')
+
+
 def zoo(folder: Optional[Path] = None) -> List[ZooModel]:
     """All models of an index, in its order.
 
@@ -107,7 +127,8 @@ def resolve_model(model: Union[str, Path], weights: Optional[Sequence[Union[str,
     """Recipe and checkpoints of what a user names.
 
     Args:
-        model (str | Path): A config file, or the name of a model of the zoo.
+        model (str | Path): A config file, the name of a model of the zoo or, with ``weights``,
+            that of a recipe.
         weights (Sequence, optional): Checkpoints. Defaults to that of the zoo.
         offline (bool): Never ask the network.
 
@@ -117,14 +138,13 @@ def resolve_model(model: Union[str, Path], weights: Optional[Sequence[Union[str,
     Raises:
         ZooError: If the model is unknown, a checkpoint does not exist or cannot be had.
     """
-    config, entry = Path(model), None
-    if not config.is_file():
-        entry = find_model(str(model))
-        config = entry.config
+    named = [] if Path(model).is_file() else [known for known in zoo() if known.name == str(model)]
+    entry = named[0] if named else None
+    config = find_recipe(model) if entry is None else entry.config
     if weights:
         files = [Path(path) for path in weights]
     elif entry is None:
-        raise ZooError(f'{model}: a config file says nothing of weights; name a checkpoint')
+        raise ZooError(f'{model}: a recipe says nothing of weights; name a checkpoint')
     else:
         files = [fetch_weights(entry, offline=offline)]
     for file in files:
