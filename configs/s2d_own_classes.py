@@ -1,4 +1,4 @@
-# S2D's video stage on clips of your own, with classes of your own; docs/own_videos.md is the way
+# S2D's video stage on clips of your own, with classes of your own; configs/own_videos.md is the way
 # there from raw videos. Only prompts, adapters and head are trained, 9 of 95 million parameters, so
 # that a few hundred clips are worth a try.
 #

@@ -1,4 +1,4 @@
-"""docs/own_videos.md, command by command, on videos made of one with a real face."""
+"""configs/own_videos.md, command by command, on videos made of one with a real face."""
 
 import re
 import runpy
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'faces'))
 from real_media import real_media
 
 ROOT = Path(__file__).parents[1]
-GUIDE = ROOT / 'docs' / 'own_videos.md'
+GUIDE = ROOT / 'configs' / 'own_videos.md'
 # of configs/_base_: what the paper has -> what a test has time for
 SMALLER = {
     's2d_vit_base.py': [
