@@ -1,13 +1,18 @@
 """Frame indices equal the official formulas, for every clip length that occurs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mmaction.datasets.transforms import SampleFrames
 
+from unilearn_mm.datasets.transforms import OpenClip
 from unilearn_mm.datasets.transforms.sampling import (
     LinspaceFrames,
+    SegmentFrames,
     WindowFrames,
     linspace_indices,
+    segment_indices,
     window_indices,
 )
 
@@ -96,6 +101,50 @@ def test_stock_sampling_is_the_stride_rule_of_the_pre_training():
             assert found.tolist() == expected
             starts.add(int(found[0]))
         assert starts == set(range(max(length - 64, 0) + 1))
+
+
+def test_one_frame_of_each_part_equals_the_official_formula():
+    """MMA-DFER's 16 frames of a test clip: the middle of each sixteenth, rounded down."""
+    for length in range(1, 401):
+        if length > 16:
+            expected = [int(length / 16 / 2 + length / 16 * i) for i in range(16)]
+        else:
+            expected = list(range(length)) + [length - 1] * (16 - length)
+        assert segment_indices(length, 16).tolist() == expected, length
+    assert segment_indices(40, 16).tolist() == [
+        1, 3, 6, 8, 11, 13, 16, 18, 21, 23, 26, 28, 31, 33, 36, 38]
+    assert segment_indices(17, 16).tolist() == [*range(8), *range(9, 17)]
+
+
+def test_one_frame_of_each_part_in_training():
+    """Any frame of each of 16 parts of n // 16 frames; what is left at the end is never seen."""
+    np.random.seed(0)
+    transform = SegmentFrames(clip_len=16)
+    for length in (1, 5, 15, 16, 17, 31, 32, 50, 400):
+        seen = np.array([transform.transform(dict(total_frames=length, start_index=0))['frame_inds']
+                         for _ in range(300)])
+        if length < 32:
+            assert (seen == np.minimum(np.arange(16), length - 1)).all()
+            continue
+        step = length // 16
+        for part, found in enumerate(seen.T):
+            assert set(found) == set(range(part * step, (part + 1) * step)) or step > 20
+            assert part * step <= found.min() and found.max() < (part + 1) * step
+
+
+def test_frames_that_the_official_code_shuffles(tmp_path):
+    """MMA-DFER sorts MAFW's unpadded file names as text; a switch of ``OpenClip`` does so too."""
+    for number in range(40):
+        (tmp_path / f'{number}.jpg').touch()
+    official = sorted(f'{number}.jpg' for number in range(40))
+    for order, names in (('natural', [f'{number}.jpg' for number in range(40)]),
+                         ('lexicographic', official)):
+        opened = OpenClip(frame_order=order).transform(dict(frame_dir=str(tmp_path)))
+        places = SegmentFrames(16, test_mode=True).transform(opened)['frame_inds']
+        assert [Path(opened['clip_reader'].paths[place]).name for place in places] == [
+            names[place] for place in segment_indices(40, 16)]
+    assert [Path(opened['clip_reader'].paths[place]).stem for place in places[:4]] == [
+        '1', '11', '14', '16']
 
 
 def test_the_keys_that_later_transforms_read():

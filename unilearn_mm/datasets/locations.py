@@ -4,10 +4,12 @@ import os.path as osp
 from typing import Optional
 
 from ..media import VIDEO_SUFFIXES
+from .log_mel import CACHE_SUFFIX
 from .readers import PACKED_SUFFIX
 
 # what is cheapest to read comes first; a video file may hold the sound itself
-SOUND_SUFFIXES = ('.wav', '.flac', '.mp3', '.m4a', '.aac', '.ogg', '.opus', *VIDEO_SUFFIXES)
+SOUND_SUFFIXES = (CACHE_SUFFIX, '.wav', '.flac', '.mp3', '.m4a', '.aac', '.ogg', '.opus',
+                  *VIDEO_SUFFIXES)
 
 
 def locate_clip(path: str) -> Optional[dict]:

@@ -59,6 +59,15 @@ class VideoReader:
             self.position = self.num_frames  # the next read starts anew
             raise undecodable(self.path, indices, len(self), error) from error
 
+    def time_of(self, index: int) -> float:
+        """Seconds from the first frame to frame ``index``, which may be one past the last."""
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        if self.times is None:
+            return float(index / rate)
+        known = min(index, self.num_frames - 1)
+        return float((self.times[known] - self.times[0]) * self.stream.time_base
+                     + (index - known) / rate)
+
     def _scan(self) -> int:
         """Number of frames; their times and the keyframes', all from undecoded packets."""
         self._open()

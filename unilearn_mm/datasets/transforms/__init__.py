@@ -6,9 +6,10 @@ from .ordering import FrameOrder
 from .rand_augment import ClipRandAugment
 from .repeat import RepeatAugment
 from .resize import AntialiasResize
-from .sampling import LinspaceFrames, WindowFrames
+from .sampling import LinspaceFrames, SegmentFrames, WindowFrames
+from .sound import DecodeSound, SoundFbank
 
 __all__ = [
-    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'FixedCrop', 'FrameOrder',
-    'LinspaceFrames', 'OpenClip', 'RepeatAugment', 'WindowFrames'
+    'AntialiasResize', 'ClipRandAugment', 'DecodeClip', 'DecodeSound', 'FixedCrop', 'FrameOrder',
+    'LinspaceFrames', 'OpenClip', 'RepeatAugment', 'SegmentFrames', 'SoundFbank', 'WindowFrames'
 ]

@@ -5,6 +5,8 @@ pretrain/omnivision/data/path_dataset.py) is MMAction2's
 ``SampleFrames(clip_len, frame_interval, out_of_bound_opt='repeat_last')``.
 """
 
+from typing import Optional
+
 import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
@@ -63,6 +65,31 @@ def window_indices(total_frames: int, clip_len: int, frame_interval: int,
     return np.stack([strided[start:start + clip_len] for start in starts])
 
 
+def segment_indices(total_frames: int, clip_len: int,
+                    offsets: Optional[np.ndarray] = None) -> np.ndarray:
+    """One frame of each of ``clip_len`` equal parts of a clip (TSN, arXiv 1608.00859), as MMA-DFER
+    takes them (arXiv 2404.09010); a shorter clip is taken whole, its last frame repeated.
+
+    Args:
+        total_frames (int): Frames of the clip L, positive.
+        clip_len (int): Parts.
+        offsets (np.ndarray, optional): (clip_len,) integers in [0, max(1, L // clip_len)): which
+            frame of each part, where all parts have ``L // clip_len`` frames and what is left of
+            the clip is not used (training). None: the middle of each part of L / clip_len frames
+            (test).
+
+    Returns:
+        np.ndarray: (clip_len,) int64, non-decreasing, in [0, L).
+    """
+    places = np.arange(clip_len)
+    if total_frames <= clip_len:
+        return places.clip(max=total_frames - 1)
+    if offsets is None:
+        part = total_frames / clip_len
+        return (part / 2 + part * places).astype(np.int64)
+    return places * (total_frames // clip_len) + offsets
+
+
 @TRANSFORMS.register_module()
 class LinspaceFrames(BaseTransform):
     """A random window of a clip for training; see :func:`linspace_indices`.
@@ -111,6 +138,33 @@ class WindowFrames(BaseTransform):
         indices = window_indices(_total_frames(results), self.clip_len, self.frame_interval,
                                  self.num_clips)
         return _sampled(results, indices, self.frame_interval)
+
+
+@TRANSFORMS.register_module()
+class SegmentFrames(BaseTransform):
+    """A frame of each of equal parts of a clip, as one clip; see :func:`segment_indices`.
+
+    MMAction2's ``SampleFrames(clip_len=1, num_clips=16)`` takes the same frames of clips of more
+    than 16, but as 16 views of one frame.
+
+    Required keys: ``total_frames``, ``start_index``.
+    Added keys: ``frame_inds`` (clip_len,), ``clip_len``, ``frame_interval``, ``num_clips`` (1).
+
+    Args:
+        clip_len (int): Parts; 16 in the paper.
+        test_mode (bool): The middle of each part instead of a random frame.
+    """
+
+    def __init__(self, clip_len: int, test_mode: bool = False) -> None:
+        self.clip_len = clip_len
+        self.test_mode = test_mode
+
+    def transform(self, results: dict) -> dict:
+        """Add the frame indices to the sample dict."""
+        total_frames = _total_frames(results)
+        step = max(1, total_frames // self.clip_len)
+        offsets = None if self.test_mode else np.random.randint(step, size=self.clip_len)
+        return _sampled(results, segment_indices(total_frames, self.clip_len, offsets)[None], step)
 
 
 def _total_frames(results: dict) -> int:
