@@ -39,7 +39,7 @@ def voice_like(rate: int, seconds: float) -> np.ndarray:
         gain = sum(level / (1 + ((frequency - centre) / width) ** 2) for level, centre, width in (
             (1., 500 + 200 * np.sin(2 * np.pi * 1.1 * time), 120), (0.5, 1500, 200),
             (0.2, 2700, 300)))
-        sound += np.where(frequency < 0.45 * rate, gain * np.sin(number * phase), 0) / number ** 0.5
+        sound += np.where(frequency < 0.45 * rate, gain * np.sin(number * phase), 0) / number
     syllables = np.clip(np.sin(2 * np.pi * 2 * time), 0, 1) ** 0.5
     noise = np.random.default_rng(0).normal(0, 1e-3, len(time))
     return 0.25 * sound * syllables / np.abs(sound).max() * 2 + noise
