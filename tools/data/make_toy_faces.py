@@ -8,6 +8,7 @@ arguments give the same bytes, for any number of workers.
 
     python tools/data/make_toy_faces.py                       # writes data/toy
     python tools/data/make_toy_faces.py --out /tmp/toy --seed 1 --nuisance 0.5
+    python tools/data/make_toy_faces.py --out data/toy_voice --voice
     python tools/data/make_toy_faces.py --preview sheet.png   # only a contact sheet
 
 Written under OUT:
@@ -15,6 +16,7 @@ Written under OUT:
     toy_video/clips/00001.mp4, or toy_video/clips/00001/00001.jpg, 00002.jpg, ...
     toy_video/train.csv, test.csv    video_name,label        (0-based, DFEW's order)
     toy_video/train_noisy.csv        train.csv with three in ten labels wrong
+    toy_video/sound/00001.wav        with --voice
     toy_image/images/00001.jpg
     toy_image/train.txt, test.txt    relative/path label     (0-based, AffectNet's order)
     samples.csv                      one row per sample: class, identity, apex frame (counted
@@ -69,6 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     add('--class-imbalance', type=float, default=default.class_imbalance,
         help='how uneven the classes of the train clips are: 0 balanced, 1 disgust at 0.6 and '
              'fear at 0.8 of the mean (%(default)s)')
+    add('--voice', action='store_true',
+        help='the clips have sound, a voice in the manner of the expression; fear and surprise are '
+             'told apart only by ear, sad and neutral or angry and disgust only by eye')
     return parser
 
 

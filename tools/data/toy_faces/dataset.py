@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from .samples import (
     stream,
 )
 from .scene import Scene, draw_scene
+from .voice import ALIKE_BY_EYE, draw_manner, draw_speaker, speak, write_wav
 
 MAKER = 'make_toy_faces'
 GENERATOR_VERSION = 2  # raise it whenever the same settings give other files
@@ -49,6 +49,27 @@ def sample_path(sample: Sample) -> str:
     return f'{VIDEO}/clips/{sample.sample_id}{suffix}'
 
 
+def sound_path(sample: Sample) -> str:
+    """Where the voice of a clip lies under OUT, in a set with voices."""
+    return f'{VIDEO}/sound/{sample.sample_id}.wav'
+
+
+def shown_expression(sample: Sample, settings: Settings) -> str:
+    """What the face of a clip shows: in a set with voices, fear and surprise look the same."""
+    if settings.voice and sample.expression in ALIKE_BY_EYE:
+        rng = stream(settings.seed, 'face', sample.sample_id)
+        return ALIKE_BY_EYE[int(rng.integers(len(ALIKE_BY_EYE)))]
+    return sample.expression
+
+
+def voice_of(sample: Sample, num_frames: int, peak: float, settings: Settings) -> np.ndarray:
+    """What is heard in a clip, float (n,) from -1 to 1 at ``voice.RATE``."""
+    speaker = draw_speaker(stream(settings.seed, 'speaker', sample.identity))
+    rng = stream(settings.seed, 'voice', sample.sample_id)
+    manner = draw_manner(sample.expression, peak, rng)
+    return speak(manner, speaker, num_frames / FRAMES_PER_SECOND, settings.nuisance, rng)
+
+
 def rehearse(sample: Sample, settings: Settings) -> tuple[
         Stage, Performance, np.random.Generator]:
     """Who acts where, what is acted, and the random stream of the sensor's noise."""
@@ -57,7 +78,8 @@ def rehearse(sample: Sample, settings: Settings) -> tuple[
     if sample.source == IMAGE:
         performance = perform_image(sample.expression, scene.pose, rng)
     else:
-        performance = perform_clip(sample.expression, scene.pose, settings.nuisance, rng)
+        performance = perform_clip(shown_expression(sample, settings), scene.pose,
+                                   settings.nuisance, rng)
     identity = make_identity(sample.identity, settings)
     return Stage(identity, scene, settings.size), performance, rng
 
@@ -103,6 +125,9 @@ def write_sample(sample: Sample, settings: Settings, folder: Path) -> dict:
             (target / f'{number:05d}.jpg').write_bytes(code.tobytes())
     else:
         target.write_bytes(coded[0].tobytes())
+    if settings.voice and sample.source == VIDEO:
+        write_wav(folder / sound_path(sample),
+                  voice_of(sample, row['num_frames'], row['peak_intensity'], settings))
     return row
 
 
@@ -141,7 +166,8 @@ def make_toy_set(out: Path, settings: Settings, workers: int, overwrite: bool) -
 
 
 def _write_set(folder: Path, settings: Settings, workers: int) -> None:
-    for part in (f'{VIDEO}/clips', f'{IMAGE}/images'):
+    sound = [f'{VIDEO}/sound'] if settings.voice else []
+    for part in (f'{VIDEO}/clips', f'{IMAGE}/images', *sound):
         (folder / part).mkdir(parents=True)
     samples = plan(settings)
     job = partial(write_sample, settings=settings, folder=folder)
@@ -153,7 +179,7 @@ def _write_set(folder: Path, settings: Settings, workers: int) -> None:
     _write_annotations(folder, table, settings.seed)
     manifest = {
         'maker': MAKER, 'generator_version': GENERATOR_VERSION,
-        'arguments': asdict(settings), 'seed': settings.seed,
+        'arguments': settings.arguments(), 'seed': settings.seed,
         'counts': _counts(table), 'sha256': _hashes(folder),
         'libraries': {'numpy': np.__version__, 'opencv': cv2.__version__},
     }
@@ -224,11 +250,13 @@ def _is_current(out: Path, settings: Settings) -> bool:
     manifest = _manifest(out)
     if manifest is None or manifest.get('generator_version') != GENERATOR_VERSION:
         return False
-    if manifest.get('arguments') != asdict(settings):
+    if manifest.get('arguments') != settings.arguments():
         return False
     present = all((out / name).is_file() for name in ANNOTATIONS)
     return present and manifest['sha256'] == _hashes(out) and all(
-        (out / sample_path(sample)).exists() for sample in plan(settings))
+        (out / sample_path(sample)).exists() and (
+            not settings.voice or sample.source == IMAGE or (out / sound_path(sample)).exists())
+        for sample in plan(settings))
 
 
 def _check_replaceable(out: Path, overwrite: bool) -> None:

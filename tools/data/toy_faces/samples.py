@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -39,6 +39,14 @@ class Settings:
     image_test_identities: int = 40
     frame_folder_share: float = 0.25
     class_imbalance: float = 1.0
+    voice: bool = False
+
+    def arguments(self) -> dict:
+        """What a manifest says; sets without voices are those that were made before there were."""
+        found = asdict(self)
+        if not self.voice:
+            del found['voice']
+        return found
 
     def count(self, source: str, split: str) -> int:
         """Number of samples of a source and split."""
