@@ -121,7 +121,27 @@ def run_s2d():
         learns(model, model.parse_losses(model(**data, mode='loss'))[0])
 
 
+def run_av_fusion():
+    model = MODELS.build(dict(
+        type='MMRecognizer3D', cls_head=HEAD,
+        data_preprocessor=dict(PREPROCESSOR, audios=dict(mean=-4., std=9.)),
+        backbone=dict(
+            type='AVFusionViT', visual=dict(img_size=16, patch_size=8),
+            audio=dict(img_size=(32, 16), patch_size=8), num_frames=4, latent_dims=4,
+            arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+            temporal=dict(embed_dims=16, num_heads=2, feedforward_channels=32))))
+    model.init_weights()
+    for sounds in (1, 0):  # the second one of a batch has none
+        inputs = dict(imgs=[torch.randint(0, 256, (1, 3, 4, 16, 16), dtype=torch.uint8)] * 2,
+                      audios=[torch.randn(1, 1, 32, 16), torch.randn(1, 1, 32 * sounds, 16)])
+        data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples()), training=True)
+        learns(model, model.parse_losses(model(**data, mode='loss'))[0])
+        with torch.no_grad():
+            assert model.test_step(dict(inputs=inputs, data_samples=samples()))[0].pred_label < 7
+
+
 RUNS = dict(
+    AVFusionViT=run_av_fusion,
     DualModalMAE=run_mae,
     MAEDecoder=run_mae,
     CrossMAEDecoder=run_cross_decoder,

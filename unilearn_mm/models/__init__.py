@@ -1,6 +1,6 @@
 """Model parts, registered in MMAction2's MODELS."""
 
-from .backbones import MobileFaceNet, S2DVisionTransformer, VisionTransformerMoAE
+from .backbones import AVFusionViT, MobileFaceNet, S2DVisionTransformer, VisionTransformerMoAE
 from .data_preprocessors import MixedMediaPreprocessor
 from .heads import EmotionAnchorHead, MultiTaskHead, PixelReconstructionHead
 from .necks import CrossMAEDecoder, MAEDecoder
@@ -8,7 +8,7 @@ from .pretrain import DualModalMAE
 from .recognizers import UniLearnRecognizer
 
 __all__ = [
-    'CrossMAEDecoder', 'DualModalMAE', 'EmotionAnchorHead', 'MAEDecoder',
+    'AVFusionViT', 'CrossMAEDecoder', 'DualModalMAE', 'EmotionAnchorHead', 'MAEDecoder',
     'MixedMediaPreprocessor', 'MobileFaceNet', 'MultiTaskHead', 'PixelReconstructionHead',
     'S2DVisionTransformer', 'UniLearnRecognizer', 'VisionTransformerMoAE'
 ]

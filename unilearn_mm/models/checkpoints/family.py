@@ -158,6 +158,23 @@ def rename(state: State, table: Table, lost: Iterable[str] = ()) -> Tuple[State,
     return {name: state[key] for key, name in names.items()}, dropped
 
 
+def only_task(tasks: Iterable[str], name: str) -> str:
+    """The task of the one head that a file of a family has.
+
+    Args:
+        tasks (Iterable[str]): Tasks that are asked for.
+        name (str): The family, for messages.
+
+    Raises:
+        FamilyError: If there are none or several.
+    """
+    found = sorted(set(tasks))
+    if len(found) != 1:
+        raise FamilyError(f'a file of {name} has one head; found the tasks {", ".join(found)}: '
+                          'name one by --video-task')
+    return found[0]
+
+
 def shown(keys: List[str]) -> str:
     """The first few keys of a list, and how many more there are, for messages."""
     more = f', and {len(keys) - KEYS_SHOWN} more' if len(keys) > KEYS_SHOWN else ''

@@ -3,11 +3,14 @@
 Source of the names: facebookresearch/mae, models_mae.py and models_vit.py.
 """
 
+import math
 import re
+from typing import Tuple
 
+from mmpretrain.models.utils import resize_pos_embed
 from torch import nn
 
-from .family import Conversion, Family, State, Tasks, rename, rename_table
+from .family import Conversion, Family, FamilyError, State, Tasks, rename, rename_table
 from .s4d import FINE_TUNED_TO_OURS
 
 NAME = 'MAE or ViT for images'
@@ -29,10 +32,10 @@ VIT_NAMES = (
 VIT_FIELDS = dict(i=r'\d+', wb='weight|bias', part='qkv|proj')
 
 
-def recognises(state: State) -> bool:
-    """Whether it is a ViT with 2-D patches of RGB images, and nothing else."""
+def is_plain_vit(state: State, channels: int = 3) -> bool:
+    """Whether it is a ViT with 2-D patches of images of so many channels, and nothing else."""
     patch = state.get('patch_embed.proj.weight')
-    return (patch is not None and patch.dim() == 4 and patch.shape[1] == 3
+    return (patch is not None and patch.dim() == 4 and patch.shape[1] == channels
             and all(_TOP.fullmatch(key) for key in state))
 
 
@@ -64,8 +67,16 @@ def inflate(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
 def keep(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     """For a ViT of images that has MMPretrain's names; see :class:`Family`.
 
-    A norm of averaged patches (``fc_norm``) is left out.
+    A norm of averaged patches (``fc_norm``) is left out. Positions of an image of another size
+    are interpolated.
     """
+    done = rename_vit(state)
+    side = math.isqrt(state['pos_embed'].shape[1]) if 'pos_embed' in state else 0
+    return resized(done, (side, side), backbone)
+
+
+def rename_vit(state: State) -> Conversion:
+    """MMPretrain's names under ``backbone.`` of those of timm or MAE, without heads."""
     names = [(theirs, f'backbone.{ours}')
              for theirs, ours in (*VIT_NAMES, ('norm.{wb}', 'ln1.{wb}'))]
     lost = (r'decoder_.*', r'mask_token', r'head\.(weight|bias)', r'fc_norm\..*')
@@ -73,5 +84,25 @@ def keep(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     return Conversion(ours, dropped, [])
 
 
-INFLATED = Family(NAME, recognises, inflate)
-PLAIN = Family(NAME, recognises, keep)
+def resized(done: Conversion, grid: Tuple[int, int], backbone: nn.Module) -> Conversion:
+    """A conversion whose positions, of a grid of patches (H, W), fit those of ``backbone``.
+
+    Interpolated bicubically, the class token's left alone, as MMPretrain does.
+
+    Raises:
+        FamilyError: If there are not H * W positions and one of the class token.
+    """
+    key, wanted = 'backbone.pos_embed', tuple(backbone.patch_resolution)
+    table = done.state.get(key)
+    if table is None or table.shape[1] == 1 + wanted[0] * wanted[1]:
+        return done
+    if table.shape[1] != 1 + grid[0] * grid[1]:
+        raise FamilyError(f'{table.shape[1]} positions are not those of a class token and of '
+                          f'{grid[0]} x {grid[1]} patches')
+    table = resize_pos_embed(table, grid, wanted, 'bicubic', 1)
+    return done._replace(state={**done.state, key: table},
+                         reshaped=[*done.reshaped, 'pos_embed'])
+
+
+INFLATED = Family(NAME, is_plain_vit, inflate)
+PLAIN = Family(NAME, is_plain_vit, keep)

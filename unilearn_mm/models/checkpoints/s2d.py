@@ -4,11 +4,10 @@ Source of the names: MSA-LMC/S2D, model_finetuning.py.
 """
 
 import re
-from typing import Iterable, List
 
 from torch import nn
 
-from .family import Conversion, Family, FamilyError, State, Tasks, rename, rename_table
+from .family import Conversion, Family, FamilyError, State, Tasks, only_task, rename, rename_table
 from .mae_image import VIT_FIELDS, VIT_NAMES
 
 # (S2D, ours without `backbone.`)
@@ -46,7 +45,8 @@ def convert(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     if backbone.prompters is None:
         lost += [r'patch_embed_prompt\..*', r'prompt_blocks\.\d+\.(conv|fovea).*']
     if tasks:
-        names.append(('head.fc_cls.{wb}', f'cls_head.fc_cls.{_only(tasks.values())}.{{wb}}'))
+        task = only_task(tasks.values(), 'S2D')
+        names.append(('head.fc_cls.{wb}', f'cls_head.fc_cls.{task}.{{wb}}'))
     else:
         lost.append(r'head\.fc_cls\..*')
     reshaped = [] if backbone.prompters is None else [
@@ -59,7 +59,7 @@ def convert(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
 def restore(state: State, tasks: Tasks) -> Conversion:
     """The way back; see :class:`Family`. Without a task there must be one head."""
     heads = {key.split('.')[2] for key in state if key.startswith('cls_head.fc_cls.')}
-    task = _only(tasks.values() or heads)
+    task = only_task(tasks.values() or heads, 'S2D')
     if task not in heads:
         raise FamilyError(f'there is no head for {task!r}, but for {", ".join(sorted(heads))}')
     names = [(f'backbone.{ours}', theirs) for theirs, ours in _NAMES]
@@ -70,15 +70,6 @@ def restore(state: State, tasks: Tasks) -> Conversion:
     reshaped = [key for key in theirs if _CONVOLUTION.fullmatch(key)]
     theirs.update({key: theirs[key][..., None, None] for key in reshaped})
     return Conversion(theirs, dropped, reshaped)
-
-
-def _only(tasks: Iterable[str]) -> str:
-    """The one task of the one head that a file of S2D has."""
-    found: List[str] = sorted(set(tasks))
-    if len(found) != 1:
-        raise FamilyError(f'a file of S2D has one head; found the tasks {", ".join(found)}: name '
-                          'one by --video-task')
-    return found[0]
 
 
 S2D = Family(

@@ -1,6 +1,6 @@
 """Batching, normalisation and batch augmentation of clips and images, and of their sound."""
 
-from typing import Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
@@ -11,8 +11,7 @@ from torch import Tensor
 from .draws import draw_seeds_of
 from .erasing import RandomErasing
 from .mixing import MixupCutmix, class_ids_of
-
-FRAMES, SOUND = 'imgs', 'audios'  # MMAction2's keys of inputs that are a dict
+from .modalities import FRAMES, SOUND, ModalityDropout, filled, presence
 
 
 class Unmixed(NamedTuple):
@@ -46,7 +45,13 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
             cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)``; None is no mixing.
         audios (dict, optional): ``dict(mean=FLOAT, std=FLOAT)`` of the sound (log-mel). Inputs
             are then a dict of ``imgs`` and ``audios``, as ``PackActionInputs(collect_keys=
-            ('imgs', 'audios'))`` packs them and ``MMRecognizer3D`` takes them.
+            ('imgs', 'audios'))`` packs them and ``MMRecognizer3D`` takes them. A sample may lack
+            one of both, whose tensor then has no frames (T = 0 or F = 0): the batch gets
+            ``has_imgs`` or ``has_audios`` (N, views) bool, or leaves out what no sample has.
+        modalities (Sequence[str]): What of a dict the model gets, to train or test it with
+            frames or sound alone.
+        modality_dropout (dict, optional): Arguments of ``ModalityDropout`` for trainings, e.g.
+            ``dict(imgs=0.1, audios=0.1)``; None is no dropout.
 
     Attributes:
         keep_unmixed (bool): Whether training batches come with the key ``unmixed``
@@ -54,7 +59,8 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
             a model or a hook that needs it sets it, for as long as it does. It costs a copy.
 
     Raises:
-        ValueError: If there is mixing and sound, which would not be mixed with the frames.
+        ValueError: If there is mixing and sound, which would not be mixed with the frames, or
+            modality dropout without both modalities.
     """
 
     def __init__(self,
@@ -62,14 +68,22 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
                  std: List[float],
                  erasing: Optional[dict] = None,
                  mixing: Optional[dict] = None,
-                 audios: Optional[dict] = None) -> None:
+                 audios: Optional[dict] = None,
+                 modalities: Sequence[str] = (FRAMES, SOUND),
+                 modality_dropout: Optional[dict] = None) -> None:
         super().__init__(mean=mean, std=std, format_shape='NCTHW')
         if mixing is not None and audios is not None:
             raise ValueError('mixing mixes frames and labels, but not the sound; leave out either '
                              'mixing or audios')
+        if modality_dropout is not None and (audios is None or len(modalities) < 2):
+            raise ValueError('modality_dropout is for frames and sound; set audios and both '
+                             'modalities, or leave it out')
         self.erasing = None if erasing is None else RandomErasing(**erasing)
         self.mixing = None if mixing is None else MixupCutmix(**mixing)
         self.audios = audios
+        self.modalities = modalities
+        self.modality_dropout = None if modality_dropout is None else ModalityDropout(
+            **modality_dropout)
         self.keep_unmixed = False
 
     def forward_onesample(self, data: dict, training: bool = False) -> dict:
@@ -102,12 +116,12 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
             training (bool): Whether erasing and mixing apply.
 
         Returns:
-            tuple: (N, views, 3, T, H, W) float32, or a dict of it and of (N, views, 1, F, M)
-            float32, and the samples.
+            tuple: (N, views, 3, T, H, W) float32, or a dict of it, of (N, views, 1, F, M) float32
+            and of who lacks which (see ``audios``), and the samples.
 
         Raises:
             ValueError: If the inputs are not of the kinds that were declared or differ in shape,
-                or a sample cannot be erased or mixed.
+                or a sample is empty or cannot be erased or mixed.
             KeyError: If mixing finds no ``num_classes`` in a sample.
         """
         return self._batch(inputs, data_samples, training)[0], data_samples
@@ -128,30 +142,47 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
         return batch
 
     def _batch(self, inputs, data_samples: SampleList, training: bool):
-        found = sorted(inputs) if isinstance(inputs, dict) else [FRAMES]
-        expected = [FRAMES] if self.audios is None else [SOUND, FRAMES]
-        if found != expected:
-            raise ValueError(f'the inputs are {found}, expected {expected}: audios=dict(mean=..., '
-                             'std=...) of MixedMediaPreprocessor and collect_keys of '
-                             'PackActionInputs must agree')
         if self.audios is None:
-            frames, sound = inputs, None
+            _check_keys(inputs, [FRAMES], [FRAMES])
+            inputs = {FRAMES: inputs}
         else:
-            frames, sound = inputs[FRAMES], inputs[SOUND]
-            _check_shapes(sound, data_samples)
-            sound = (torch.stack(sound).float() - self.audios['mean']) / self.audios['std']
-        _check_shapes(frames, data_samples)
-        frames, unmixed = self.normalise(frames), None
-        seeds = draw_seeds_of(data_samples) if training and (self.erasing or self.mixing) else ()
-        if training and self.erasing:
-            self.erasing(frames, data_samples, seeds, black=(0 - self.mean) / self.std)
+            _check_keys(inputs, self.modalities, [SOUND, FRAMES])
+            inputs = {key: inputs[key] for key in self.modalities}
+        present = presence(inputs, data_samples)
+        draws = training and (self.erasing or self.mixing or self.modality_dropout)
+        seeds = draw_seeds_of(data_samples) if draws else ()
+        if training and self.modality_dropout:
+            self.modality_dropout(present, seeds)
+        batch = {key: filled(inputs[key], has) for key, has in present.items() if any(has)}
+        for tensors in batch.values():
+            _check_shapes(tensors, data_samples)
+        found: Dict[str, Tensor] = {
+            f'has_{key}': torch.tensor(present[key], device=self.mean.device)[:, None].expand(
+                -1, len(tensors[0])) for key, tensors in batch.items() if not all(present[key])}
+        if self.audios is not None and SOUND in batch:
+            sound = torch.stack(batch[SOUND]).float()
+            found[SOUND] = (sound - self.audios['mean']) / self.audios['std']
+        unmixed = None
+        if FRAMES in batch:
+            frames = self.normalise(batch[FRAMES])
+            if training and self.erasing:
+                self.erasing(frames, data_samples, seeds, black=(0 - self.mean) / self.std)
+            found[FRAMES] = frames
         if training and self.keep_unmixed:
-            kept = frames.clone() if self.mixing else frames
-            unmixed = Unmixed(kept if sound is None else {FRAMES: kept, SOUND: sound},
-                              class_ids_of(data_samples))
+            kept = {**found, FRAMES: frames.clone()} if self.mixing else found
+            unmixed = Unmixed(kept if self.audios else kept[FRAMES], class_ids_of(data_samples))
         if training and self.mixing:
-            frames = self.mixing(frames, data_samples, seeds)
-        return frames if sound is None else {FRAMES: frames, SOUND: sound}, unmixed
+            found[FRAMES] = self.mixing(frames, data_samples, seeds)
+        return found if self.audios else found[FRAMES], unmixed
+
+
+def _check_keys(inputs, needed: Sequence[str], known: Sequence[str]) -> None:
+    found = sorted(inputs) if isinstance(inputs, dict) else [FRAMES]
+    is_dict = len(known) > 1
+    if isinstance(inputs, dict) != is_dict or not set(needed) <= set(found) <= set(known):
+        raise ValueError(f'the inputs are {found}, expected {sorted(needed)}: audios=dict(mean='
+                         '..., std=...) of MixedMediaPreprocessor and collect_keys of '
+                         'PackActionInputs must agree')
 
 
 def _check_shapes(inputs: List[Tensor], data_samples: SampleList) -> None:
