@@ -1,5 +1,6 @@
 """Real runs: the Runner, real media files, the command line, and two gloo ranks."""
 
+import itertools
 import os
 import runpy
 import subprocess
@@ -253,7 +254,7 @@ def test_command_line_on_two_gloo_ranks_equals_one_process(toy_root, tmp_path):
         """The last scores that the logger printed: {name: value}."""
         line = [text for text in log.splitlines() if 'toy_video/WAR: ' in text][-1]
         words = line.split()
-        return {word[:-1]: float(value) for word, value in zip(words, words[1:]) if '/' in word
+        return {word[:-1]: float(value) for word, value in itertools.pairwise(words) if '/' in word
                 and word.endswith(':')}
 
     trained = scores_in(run('bash', 'tools/dist_train.sh', config, '2'))

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pysubs2
 import pytest
@@ -38,7 +40,7 @@ def test_what_has_no_label_is_a_gap():
 def test_each_moment_gets_the_label_of_the_nearest_window(labels, hop, length):
     table = prediction_table(windows(*labels, hop=hop, length=length), CLASSES)
     found = segments(table)
-    assert all(left.end <= right.start + 1e-9 for left, right in zip(found, found[1:]))
+    assert all(left.end <= right.start + 1e-9 for left, right in itertools.pairwise(found))
     middles = hop * np.arange(len(labels)) + length / 2
     for moment in np.linspace(0, middles[-1] + length / 2, 97)[1:-1]:
         distances = np.abs(middles - moment)

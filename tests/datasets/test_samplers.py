@@ -146,7 +146,7 @@ def test_evaluation_visits_everything_once(lengths, batch_size, world_size):
         for batch in batches:
             assert len({source_of(sampler, index) for index in batch}) == 1
             assert 1 <= len(batch) <= batch_size
-        for one, two in zip(batches, batches[1:]):
+        for one, two in itertools.pairwise(batches):
             assert (len(one) == batch_size
                     or source_of(sampler, one[0]) != source_of(sampler, two[0]))
         visited += flat

@@ -1,4 +1,5 @@
 import functools
+import itertools
 import json
 import logging
 import os
@@ -385,7 +386,7 @@ def shares(rows, world_size, kind):
         padded = rows + rows[:-len(rows) % world_size]
         return [padded[rank::world_size] for rank in range(world_size)]
     cuts = [0, *([len(rows) - 4, len(rows)][:world_size - 1]), len(rows)]
-    return [rows[start:stop] for start, stop in zip(cuts, cuts[1:])][::-1]
+    return [rows[start:stop] for start, stop in itertools.pairwise(cuts)][::-1]
 
 
 def run_rank(rank, folder, cases):

@@ -1,5 +1,7 @@
 """Hard cuts: found where two clips meet, and nowhere else."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -92,6 +94,6 @@ def test_a_long_standstill(clips):
 def test_two_people_in_one_place():
     """A jump from one person to another, photographed alike."""
     people = [image for _, image, _ in photographs('neutral')][:12]
-    for one, two in zip(people, people[1:]):
+    for one, two in itertools.pairwise(people):
         assert cuts([one] * 6 + [two] * 6) == [6]
         assert cuts([one.copy() for _ in range(6)] + [two.copy() for _ in range(6)]) == [6]
