@@ -5,8 +5,8 @@
 #   python tools/train.py configs/s2d_toy_image.py && python tools/train.py configs/s2d_toy.py
 _base_ = ['s2d_toy_image.py']
 work_dir = 'work_dirs/s2d_toy'
-load_from = 'work_dirs/s2d_toy_image/epoch_16.pth'
-max_epochs = 12
+load_from = 'work_dirs/s2d_toy_image/epoch_10.pth'
+max_epochs = 8
 
 model = dict(
     backbone=dict(with_tma=True, freeze_vit=True, zero_init_tma=True),

@@ -7,6 +7,7 @@
 #   python tools/train.py configs/s2d_toy_image.py
 _base_ = ['_base_/toy.py']
 work_dir = 'work_dirs/s2d_toy_image'
+max_epochs = 10
 find_unused_parameters = True  # the last prompt norm is never used
 
 model = dict(
@@ -51,3 +52,7 @@ test_dataloader = dict(
              pipeline=frame_by_frame),
         test_data[1]
     ]))
+
+warmup, cosine = _base_.param_scheduler
+param_scheduler = [warmup, dict(cosine, end=max_epochs, T_max=max_epochs - 2)]
+train_cfg = dict(max_epochs=max_epochs)

@@ -44,7 +44,7 @@ def test_rows_of_s2d_differ_in_what_they_claim_only(tmp_path):
     jobs = {row: run_claims.jobs_of(s2d, row, 0, tmp_path, False) for row in s2d.rows}
     assert len({job.work_dir for some in jobs.values() for job in some}) == 5 + 1
     image, video, no_prompts, noisy, sdl = (some[-1].cfg for some in jobs.values())
-    assert video.load_from == str(Path(image.work_dir, 'epoch_16.pth'))
+    assert video.load_from == str(Path(image.work_dir, 'epoch_10.pth'))
     for cfg in (video, no_prompts, noisy, sdl):
         for key in ('work_dir', 'train_data', 'test_data'):
             cfg.pop(key)
