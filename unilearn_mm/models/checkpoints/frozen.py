@@ -42,8 +42,8 @@ def leave_out_frozen(checkpoint: dict, model: nn.Module) -> List[str]:
 def put_together(checkpoint: dict, model: nn.Module, name: str, logger: Logger) -> None:
     """Give a checkpoint the frozen weights that it lacks, from the files that the config names.
 
-    What no file is named for stays missing. Parts that were not initialised yet are (``Runner``
-    does it before a training, and not before a test).
+    What no file is named for stays missing; a part in a part may have a file of its own. Parts that
+    were not initialised yet are (``Runner`` does it before a training, and not before a test).
 
     Args:
         checkpoint (dict): In our names, with ``state_dict``; changed in place.
@@ -60,10 +60,11 @@ def put_together(checkpoint: dict, model: nn.Module, name: str, logger: Logger) 
         return
     trained = {key for key, value in model.named_parameters() if value.requires_grad}
     lacking = [key for key in model.state_dict() if key not in state and key not in trained]
+    parts = [(f'{prefix}.' if prefix else '', part, _file_of(part))
+             for prefix, part in model.named_modules()]
     found: Dict[str, str] = {}  # name of a tensor -> file
-    for prefix, part in model.named_modules():
-        file = _file_of(part)
-        keys = [key for key in lacking if key.startswith(f'{prefix}.' if prefix else '')]
+    for prefix, part, file in reversed(parts):  # a part follows what it is in
+        keys = [key for key in lacking if key.startswith(prefix) and key not in found]
         if file is None or not keys:
             continue
         if not getattr(part, 'is_init', False):
