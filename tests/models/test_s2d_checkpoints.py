@@ -1,6 +1,7 @@
 """Files of S2D: both ways bit for bit, tested as they are, put together from their parts."""
 
 import logging
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ def test_an_official_file_is_tested_as_it_is(files):
     with torch.no_grad():
         expected = theirs(x, landmarks_of(net, x, 16))[0]
         torch.testing.assert_close(logits_of(model, x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('wrapped', [
+    lambda state: state,
+    lambda state: dict(model_state_dict=state, epoch=3),
+    lambda state: dict(model={f'module.{key}': value for key, value in state.items()}),
+    lambda state: dict(model=state, epoch=99, scaler=dict(scale=2.), optimizer=dict(state={}),
+                       args=Namespace(lr=1e-5, opt_betas=None, data_set='DFEW', gpus=[0, 1])),
+    lambda state: dict(model={**state, 'face_landmark.conv1.weight': torch.zeros(2),
+                              'weak_head.fc_cls.weight': torch.zeros(7, 64)})],
+    ids=['bare', 'model_state_dict', 'of several GPUs', 'with the arguments', 'with left-overs'])
+def test_every_wrapping_of_an_official_file_is_read(files, tmp_path, wrapped):
+    theirs, _, _, landmark = files
+    torch.save(wrapped(theirs.state_dict()), tmp_path / 'official.pth')
+    model = recognizer(landmark)
+    load_whole(model, str(tmp_path / 'official.pth'), 'a config')
+    restored = S2D.restore(dict(model.state_dict()), {}).state
+    assert all(torch.equal(restored[key], value) for key, value in theirs.state_dict().items())
 
 
 def test_what_a_test_of_an_official_file_lacks_is_said(files):
@@ -138,6 +157,28 @@ def test_wrong_files_are_refused(files, tmp_path):
     with pytest.raises(CheckpointMismatchError, match=other_length):
         load_whole(recognizer(landmark, num_frames=8), path, 'a config')
     assert sum(family.recognises(theirs.state_dict()) for family in known_families()) == 1
+
+
+def start_from(landmark, content, path):
+    torch.save(content, path)
+    recognizer(landmark, start=str(path)).init_weights()
+
+
+def test_files_that_are_no_start_are_refused(files, tmp_path):
+    """Nor would a frozen layer of random numbers ever be trained."""
+    theirs, net, _, landmark = files
+    state = {key: value for key, value in theirs.state_dict().items()
+             if not key.startswith('blocks.1.')}
+    with pytest.raises(CheckpointMismatchError, match='part.pth.*12 frozen tensors of the model '
+                                                      'are in no file.*layers.1.ln1.weight'):
+        start_from(landmark, dict(model=state), tmp_path / 'part.pth')
+    trained = {key: value for key, value in theirs.state_dict().items() if 'TMA' not in key}
+    start_from(landmark, dict(model=trained), tmp_path / 'whole.pth')
+    with pytest.raises(CheckpointMismatchError, match='net.pth: has no backbone, and is no file of '
+                                                      'S2D, MAE.*begin conv1.conv.weight'):
+        start_from(landmark, dict(state_dict=net.state_dict()), tmp_path / 'net.pth')
+    with pytest.raises(CheckpointMismatchError, match='empty.pth: holds no tensors.*keys model'):
+        start_from(landmark, dict(model=None), tmp_path / 'empty.pth')
 
 
 def test_round_trip_is_bitwise(files):

@@ -19,7 +19,7 @@ from .family import (
     shown,
     unwrap,
 )
-from .frozen import FrozenWeightsError, put_together
+from .frozen import FrozenWeightsError, put_together, without_a_file
 from .settings import differences, settings_of
 
 SETTINGS_KEY = 'layer_settings'  # in the metadata of a checkpoint
@@ -56,6 +56,10 @@ def adopt(checkpoint: dict, model: nn.Module, name: str, logger: Logger,
         state = unwrap(checkpoint)
     except FamilyError as error:
         raise CheckpointMismatchError(f'{name}: no checkpoint: {error}') from error
+    if not state:
+        raise CheckpointMismatchError(f'{name}: holds no tensors; expected a state_dict, bare or '
+                                      'under state_dict, model_state_dict, model or module, found '
+                                      f'the keys {shown(list(checkpoint))}')
     family = family_for(state, model, name)
     if family is None:
         checkpoint.setdefault('state_dict', state)
@@ -119,6 +123,7 @@ class Fit(NamedTuple):
         keys (list[str]): Names of its tensors.
         wrong (list[str]): Tensors of unequal shape, with both shapes.
         missing (list[str]): Names of the model that the file lacks.
+        frozen (list[str]): Of these, parameters that nothing will train and no other file has.
         strangers (list[str]): Names of the file that the model lacks.
         changed (list[str]): Settings of layers that are not alike, with both values.
         share (float): Share of the model's elements that the file holds in equal shape.
@@ -127,6 +132,7 @@ class Fit(NamedTuple):
     keys: List[str]
     wrong: List[str]
     missing: List[str]
+    frozen: List[str]
     strangers: List[str]
     changed: List[str]
     share: float
@@ -137,7 +143,7 @@ class Fit(NamedTuple):
         Raises:
             CheckpointMismatchError: If it is not.
         """
-        self.require_start(0.)
+        self._require_shapes()
         for found, what in (
                 (self.missing, 'tensors of the model are not in the checkpoint'),
                 (self.strangers, 'tensors of the checkpoint are not in the model'),
@@ -158,19 +164,27 @@ class Fit(NamedTuple):
 
         Raises:
             CheckpointMismatchError: If a shape or a number of attention heads differs, or too
-                little of the model is there.
+                little of the model is there, or something frozen is not.
         """
+        self._require_shapes()
+        if self.share < min_share:
+            raise CheckpointMismatchError(
+                f'{self.name}: holds only {self.share:.0%} of the model\'s parameters; its keys '
+                f'begin {shown(self.keys)}, the model\'s {shown(self.missing)}. Convert it to '
+                'this package\'s names first')
+        if self.frozen:
+            raise CheckpointMismatchError(
+                f'{self.name}: {len(self.frozen)} frozen tensors of the model are in no file, and '
+                f'would keep random values: {shown(self.frozen)}. Use a complete file, name one '
+                'for their part (init_cfg), or train them too')
+
+    def _require_shapes(self) -> None:
         if self.wrong:
             raise CheckpointMismatchError(
                 f'{self.name}: {len(self.wrong)} tensors do not have the shape of the model: '
                 f'{shown(self.wrong)}. Was it trained with other classes or another backbone? Use '
                 'the config it was trained with, or remove these keys from the checkpoint to '
                 'train them anew')
-        if self.share < min_share:
-            raise CheckpointMismatchError(
-                f'{self.name}: holds only {self.share:.0%} of the model\'s parameters; its keys '
-                f'begin {shown(self.keys)}, the model\'s {shown(self.missing)}. Convert it to '
-                'this package\'s names first')
         heads = [line for line in self.changed if '.num_heads: ' in line]
         if heads:  # the same weights, cut into other heads, mean nothing
             raise CheckpointMismatchError(
@@ -210,11 +224,12 @@ def compare(checkpoint: dict, model: nn.Module, name: str, with_buffers: bool) -
              if key in source and source[key].shape != tensor.shape]
     covered = sum(parameter.numel() for key, parameter in parameters.items()
                   if key in source and key not in wrong)
+    missing = [key for key in wanted if key not in source and not is_optional(key)]
     return Fit(
         name, list(source),
         wrong=[f'{key}: checkpoint {tuple(source[key].shape)}, model {tuple(wanted[key].shape)}'
                for key in wrong],
-        missing=[key for key in wanted if key not in source and not is_optional(key)],
+        missing=missing, frozen=without_a_file(missing, model),
         strangers=[key for key in source if key not in state and not is_optional(key)],
         changed=differences(saved_settings(checkpoint), settings_of(model)),
         share=covered / max(1, sum(parameter.numel() for parameter in parameters.values())))
@@ -257,8 +272,14 @@ def load_backbone(backbone: nn.Module, checkpoint: dict, name: str, logger: Logg
             backbone is there.
     """
     adopt(checkpoint, backbone, name, logger)
-    part = dict(state_dict=_within('backbone.', unwrap(checkpoint)),
+    state = unwrap(checkpoint)
+    part = dict(state_dict=_within('backbone.', state),
                 meta={SETTINGS_KEY: _within('backbone.', saved_settings(checkpoint))})
+    if not part['state_dict']:
+        understood = ', '.join(family.name for family in families_of(backbone))
+        raise CheckpointMismatchError(
+            f'{name}: has no backbone, and is no file of {understood}; its keys begin '
+            f'{shown(list(state))}')
     fit = compare(part, backbone, f'{name} for the backbone', with_buffers=False)
     fit.require_start(min_share=0.5)
     own = backbone.state_dict()

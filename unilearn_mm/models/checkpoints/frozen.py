@@ -90,6 +90,14 @@ def put_together(checkpoint: dict, model: nn.Module, name: str, logger: Logger) 
             "as init_cfg=dict(type='Pretrained', checkpoint=FILE)")
 
 
+def without_a_file(names: Iterable[str], model: nn.Module) -> List[str]:
+    """The frozen ones of some parameters, for which no part inside of the model names a file."""
+    prefixes = tuple(f'{prefix}.' for prefix, part in model.named_modules()
+                     if prefix and _file_of(part))
+    frozen = set(_frozen(model))
+    return [name for name in names if name in frozen and not name.startswith(prefixes)]
+
+
 def _frozen(model: nn.Module) -> List[str]:
     return [name for name, value in model.named_parameters() if not value.requires_grad]
 

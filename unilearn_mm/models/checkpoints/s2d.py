@@ -39,7 +39,7 @@ def convert(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     norm at the end is called ``norm`` in the image stage.
     """
     names = [(theirs, f'backbone.{ours}') for theirs, ours in (*_NAMES, ('norm.{wb}', 'ln1.{wb}'))]
-    lost = [r'landmark.*', r'(weak_)?head\.(weight|bias)']
+    lost = [r'.*landmark.*', r'head\.(weight|bias)', r'weak_head\..*']
     if backbone.temporal_adapters is None:
         lost += [r'temporal_embedding', r'prompt_blocks\.\d+\.TMA\..*']
     if backbone.prompters is None:
