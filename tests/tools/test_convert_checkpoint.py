@@ -16,6 +16,7 @@ from s2d_models import NET, SMALL, backbone_cfg, landmark_file, official
 from safetensors.torch import load_file
 
 from unilearn_mm.engine.checkpoint_files import sidecar_of, verify
+from unilearn_mm.models.checkpoints.frozen import leave_out_frozen
 from unilearn_mm.models.checkpoints.s4d import FINE_TUNED
 
 ROOT = Path(__file__).parents[2]
@@ -155,3 +156,35 @@ def test_a_file_of_s2d_gets_the_landmark_net_of_the_recipe(tmp_path, monkeypatch
     back = torch.load(tmp_path / 'back.pth')['model']
     assert back.keys() == model.state_dict().keys()
     assert all(torch.equal(back[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_was_saved_without_frozen_weights_is_put_together(tmp_path, monkeypatch, capsys):
+    """An official file without its ViT would be of no use."""
+    model, net = official()
+    torch.save(dict(model=model.state_dict()), tmp_path / 'start.pth')
+    recipe = dict(type='Recognizer3D', backbone=backbone_cfg(
+        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'start.pth')),
+        landmark_net=dict(NET, init_cfg=dict(
+            type='Pretrained', checkpoint=landmark_file(net, tmp_path)))),
+        cls_head=dict(type='MultiTaskHead', in_channels=SMALL.dim, num_classes=dict(dfew=7)))
+    Config(dict(model=recipe)).dump(tmp_path / 's2d.py')
+    trained = MODELS.build(recipe)
+    trained.init_weights()
+    checkpoint = dict(state_dict=trained.state_dict(), meta={})
+    leave_out_frozen(checkpoint, trained)
+    torch.save(checkpoint, tmp_path / 'trained.pth')
+    for target in ('ours', 'official'):
+        assert convert(monkeypatch, tmp_path / 'trained.pth', tmp_path / 'x.pth', '--to',
+                       target) == 1
+        assert 'without its frozen weights' in capsys.readouterr().err
+    assert convert(monkeypatch, tmp_path / 'trained.pth', tmp_path / 'whole.pth', '--to',
+                   'official', '--config', tmp_path / 's2d.py') == 0
+    found = torch.load(tmp_path / 'whole.pth')['model']
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items()
+               if not name.startswith('head'))
+    del recipe['backbone']['init_cfg']
+    Config(dict(model=recipe)).dump(tmp_path / 's2d.py')
+    assert convert(monkeypatch, tmp_path / 'trained.pth', tmp_path / 'x.pth', '--config',
+                   tmp_path / 's2d.py') == 1
+    assert 'lacks backbone.cls_token' in capsys.readouterr().err

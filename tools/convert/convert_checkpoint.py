@@ -44,7 +44,11 @@ from unilearn_mm.models.checkpoints.family import (
     unwrap,
 )
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, family_for
-from unilearn_mm.models.checkpoints.frozen import FrozenWeightsError, put_together
+from unilearn_mm.models.checkpoints.frozen import (
+    DIGEST_KEY,
+    FrozenWeightsError,
+    put_together,
+)
 
 LOGGER = logging.getLogger('convert_checkpoint')
 OURS = re.compile(r'(backbone|neck|cls_head)\.')
@@ -77,16 +81,15 @@ def main() -> int:
     try:
         checkpoint = read_checkpoint(args.source)
         state = unwrap(checkpoint)
-        if args.to == 'official':
-            kind, conversion = to_official(state, tasks)
-        elif any(OURS.match(key) for key in state):
+        if args.to == 'official' or any(OURS.match(key) for key in state):
             kind, conversion = 'our own names', Conversion(state, [], [])
         else:
             kind, conversion = to_ours(state, tasks, args.config)
             if not args.with_decoder:
                 conversion = without_decoder(conversion, args.norm_to_fc_norm)
-        if args.to == 'ours' and args.config:
-            conversion = put_together_with(conversion, checkpoint.get('meta'), args)
+        conversion = put_together_with(conversion, checkpoint.get('meta') or {}, args)
+        if args.to == 'official':
+            kind, conversion = to_official(conversion.state, tasks)
     except REFUSALS as error:
         message = str(error)
         print(message if str(args.source) in message else f'{args.source}: {message}',
@@ -143,28 +146,36 @@ def _build(cfg: Config) -> nn.Module:
         return MODELS.build(cfg.model)
 
 
-def put_together_with(conversion: Conversion, meta: Optional[dict],
-                      args: argparse.Namespace) -> Conversion:
-    """Add the frozen weights that are lacking, from the files that the config names.
+def put_together_with(conversion: Conversion, meta: dict, args: argparse.Namespace) -> Conversion:
+    """Add the frozen weights that are lacking, from the files that the config, if any, names.
 
     Args:
         conversion (Conversion): Of the source to our names.
-        meta (dict, optional): Metadata of the source.
+        meta (dict): Metadata of the source.
         args (argparse.Namespace): ``source`` and ``config``.
 
     Raises:
-        FrozenWeightsError: If these are not the weights that it was trained with.
+        FrozenWeightsError: If these are not the weights that it was trained with, or the source was
+            saved without them and no file is named.
         CheckpointMismatchError: If a file that the config names does not fit.
         LandmarkWeightsError: If it is not of the landmark net.
         FileNotFoundError: If it is not there.
     """
-    cfg = Config.fromfile(args.config)
-    if all(value.requires_grad or name in conversion.state
-           for name, value in _build(cfg).named_parameters()):
-        return conversion
-    checkpoint = dict(state_dict=conversion.state, meta=meta or {})
-    put_together(checkpoint, MODELS.build(cfg.model), str(args.source), LOGGER)
-    return conversion._replace(state=checkpoint['state_dict'])
+    lacking = ['the frozen ones'] if DIGEST_KEY in meta else []
+    if args.config:
+        cfg = Config.fromfile(args.config)
+        frozen = [name for name, value in _build(cfg).named_parameters() if not value.requires_grad]
+        checkpoint = dict(state_dict=conversion.state, meta=meta)
+        if not set(frozen) <= set(conversion.state):
+            put_together(checkpoint, MODELS.build(cfg.model), str(args.source), LOGGER)
+        conversion = conversion._replace(state=checkpoint['state_dict'])
+        lacking = [name for name in frozen if name not in conversion.state and lacking]
+    if lacking:
+        raise FrozenWeightsError(
+            f'{args.source} was saved without its frozen weights (TrainedOnlyHook), and lacks '
+            f'{shown(lacking)}; name by --config the recipe that it was trained with, and in that '
+            "the files that have them: init_cfg=dict(type='Pretrained', checkpoint=FILE)")
+    return conversion
 
 
 def to_official(state: State, tasks: Tasks) -> Tuple[str, Conversion]:
