@@ -176,6 +176,16 @@ def test_filled_loss_sees_the_whole_feature(at_epoch):
     assert not head.anchors.features.requires_grad and feats.grad.abs().sum() > 0
 
 
+def test_a_sample_of_nan_makes_no_anchor():
+    head, samples = build_head().eval(), [sample(label) for label in (0, 2, 2, 4)]
+    feats = draw(4, DIM)
+    feats[1, 3], feats[3, 0] = torch.nan, torch.inf
+    head.update_anchors(feats, samples)
+    assert head.anchors.filled.tolist() == [1, 0, 1, 0, 0]
+    torch.testing.assert_close(head.anchors.features[2, -1], feats[2])
+    assert head.anchors.targets(draw(4, DIM))[0].isfinite().all()
+
+
 @pytest.mark.parametrize('sdl, message', [
     (dict(mode='x'), "sdl mode must be .*found 'x'"),
     (dict(task='dfew'), "sdl task 'dfew' is none of"),

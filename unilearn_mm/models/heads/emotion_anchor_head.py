@@ -123,6 +123,9 @@ class EmotionAnchorHead(MultiTaskHead):
     def update_anchors(self, feats: Tensor, data_samples: SampleList) -> None:
         """Make anchors of a batch that was not mixed.
 
+        Samples that the model takes for NaN or infinity make none: one of them would spoil the
+        targets until it is replaced, long after ``FiniteGuardHook`` has left out its step.
+
         Args:
             feats (Tensor): As in :meth:`loss`, as many on each rank.
             data_samples (list[ActionDataSample]): N samples with class ids.
@@ -135,6 +138,8 @@ class EmotionAnchorHead(MultiTaskHead):
         found = feats.float(), soft_labels, labels
         if not self.official:
             found = [torch.cat(all_gather(values)) for values in found]
+            finite = found[0].isfinite().all(dim=-1) & found[1].isfinite().all(dim=-1)
+            found = [values[finite] for values in found]
         self.anchors.push(*found)
 
 
