@@ -106,12 +106,14 @@ class FrameStream:
         name (str): The source in words.
         duration (float, optional): Seconds that the source claims to last; None if it does not
             say. It may be wrong.
+        interval (float): Usual seconds from one frame that it gives to the next.
         num_decoded (int): Good frames so far, sampled or not.
     """
 
     def __init__(self, name: str, source: Source, rate: Optional[float]) -> None:
         self.name = name
         self.duration = source.duration
+        self.interval = source.interval if rate is None else 1 / rate
         self.num_decoded = 0
         self._source = source
         self._rate = rate
