@@ -67,8 +67,9 @@ def _add_predict(commands) -> None:
     faces = parser.add_argument_group('faces')
     faces.add_argument('--faces', default='all', choices=['all', 'largest', 'none'],
                        help='none: the inputs are face crops already')
-    faces.add_argument('--crop', help='preset of the crops, against the word of the checkpoint')
-    faces.add_argument('--detector', default='centerface', choices=['centerface', 'yunet'])
+    faces.add_argument('--crop', help='preset of the crops; this and the following are by default '
+                       'as the checkpoint says of its training data')
+    faces.add_argument('--detector', choices=['centerface', 'yunet'])
     faces.add_argument('--detector-weights', metavar='FILE', help='needed by yunet')
     faces.add_argument('--det-thr', type=float, help='least score of a detection')
     faces.add_argument('--smallest-face', type=float, help='shorter side of the smallest face '

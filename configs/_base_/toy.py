@@ -104,4 +104,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 # what a prediction scores at once: clips have 24 to 40 frames, at 25 a second
-prediction = dict(fps=25, frames=32)
+prediction = dict(
+    fps=25,
+    frames=32,
+    caution='toy model, trained on drawn faces: its labels of real faces mean nothing')

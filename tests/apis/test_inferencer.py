@@ -1,5 +1,7 @@
 """Predictions equal those of a test of the same clips, and real videos get rows that make sense."""
 
+import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from unilearn_mm.apis.inferencer import ExpressionInferencer
+from unilearn_mm.apis.inferencer import ExpressionInferencer, PredictionError
 from unilearn_mm.apis.tables import classes_of
+from unilearn_mm.datasets.manifests import face_crops
 from unilearn_mm.evaluation.prediction_table import read_predictions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'faces'))
@@ -74,6 +77,49 @@ def test_clips_get_what_a_test_gives_them_bit_for_bit(infer, weights, toy_root, 
         assert list(table['label'].to_numpy()[order]) == list(rows['prediction_name'])
 
 
+def test_a_video_gets_what_a_test_of_its_extracted_crops_gives(weights, tmp_path, monkeypatch):
+    """Bit for bit: the whole face setting of the training data is obeyed, not only the crop."""
+    media, faces = tmp_path / 'media', tmp_path / 'toy' / 'toy_video'
+    media.mkdir()
+    (media / 'single_face.mp4').symlink_to(real_media('single_face.mp4'))
+    (media / 'all.csv').write_text('video_name,label\nsingle_face.mp4,0\n')
+    tool = CONFIGS.parent / 'tools/data/extract_faces.py'
+    subprocess.run([
+        sys.executable, tool, '--media', media, '--out', faces, '--lists', media / 'all.csv',
+        '--format', 'npy', '--rate', '12.5', '--size', '96', '--margin', '0.3', '--det-thr', '0.6',
+        '--smallest-face', '60', '--search-every', '0.2', '--max-gap', '0.4', '--min-track', '1',
+        '--workers', '1'], check=True, capture_output=True)
+    (faces / 'all.csv').rename(faces / 'test.csv')
+    crops = face_crops(str(faces / 'all.csv'))
+    path = tmp_path / 'recorded.pth'
+    torch.save(dict(torch.load(weights[0], weights_only=True),
+                    meta=dict(dataset_meta=dict(face_crops=dict(toy_video=crops)))), path)
+    monkeypatch.setenv('TOY_DATA', str(tmp_path / 'toy'))
+    config = Config.fromfile(CONFIGS / 'unilearn_toy.py')
+    config.merge_from_dict({
+        'work_dir': str(tmp_path / 'work'), 'load_from': str(path), 'launcher': 'none',
+        'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False})
+    data = config.test_dataloader.dataset
+    data.datasets = data.datasets[:1]
+    Runner.from_cfg(config).test()
+    tested = read_predictions(next((tmp_path / 'work').rglob('predictions.csv')))
+    infer = ExpressionInferencer(CONFIGS / 'unilearn_toy.py', path, 'cpu', show_progress=False)
+    table = infer(str(media / 'single_face.mp4'), mode='clip')
+    assert np.array_equal(probabilities(table).astype(np.float32),
+                          tested[[f'score_{index}' for index in range(7)]].to_numpy(np.float32))
+    assert infer.fps == 12.5 and infer.description()['faces']['detector'] == crops['detector']
+    for part in ('record', 'search', 'tracking', 'rate'):
+        assert infer.description()['faces'][part] == crops[part]
+    assert set(infer.description()['faces']['sources'].values()) == {'checkpoint'}
+    default = ExpressionInferencer(CONFIGS / 'unilearn_toy.py', weights[0], 'cpu',
+                                   show_progress=False)
+    other = default(str(media / 'single_face.mp4'), mode='clip')
+    assert np.abs(probabilities(other) - probabilities(table)).max() > 1e-4, 'it says something'
+    infer.detector, infer.faces = None, dataclasses.replace(infer.faces, detector_sha256='0' * 64)
+    with pytest.raises(PredictionError, match='centerface with the weights 0000'):
+        infer.prepare_detector()
+
+
 def test_batches_and_company_change_nothing(infer, media_root):
     clips = [str(media_root / 'clips' / f'{index:05d}') for index in range(7)]
     together = infer(clips, mode='clip', faces='none', batch_size=7)
@@ -125,7 +171,7 @@ def test_a_video_becomes_windows_of_its_faces(infer):
     head = infer.model.cls_head.fc_cls['toy_video']
     logits = head(torch.from_numpy(result.features)).detach()
     np.testing.assert_allclose(logits.softmax(-1).numpy(), probabilities(result.table), atol=1e-6)
-    assert len(result.log.boxes) == 60 and len(result.log.thumbnails[0]) == 3
+    assert len(result.log.boxes) == 60 and len(result.log.thumbnails[0]) == 5
 
 
 def test_what_has_no_face_says_so_and_how_long(infer):

@@ -17,26 +17,29 @@ from .segments import Segment, segments
 from .tables import OK, PROBABILITY_PREFIX, classes_of
 
 UNSURE = (170, 170, 170)  # RGB, of faces without a label
-MAX_SIDE = 1280  # px of the longer side of the video
+BAR, LINE = 100, 15  # px: of a probability of 1; height of a class
+MIN_SIDE, MAX_SIDE = 640, 1280  # px of the longer side of the video
 
 
-def write_annotated(source: str, table: pd.DataFrame, log: FaceLog, path: Path,
-                    step: float) -> None:
+def write_annotated(source: str, table: pd.DataFrame, log: FaceLog, path: Path, interval: float,
+                    caution: str = '') -> None:
     """Draw boxes, labels and probabilities, and keep the sound.
 
     Args:
         source (str): A video file.
         table (pd.DataFrame): Its prediction, see :mod:`unilearn_mm.apis.tables`.
-        log (FaceLog): Boxes of all sampled frames.
+        log (FaceLog): Boxes of all frames that were looked at.
         path (Path): An mp4.
-        step (float): Seconds between two sampled frames.
+        interval (float): Seconds between two of these.
+        caution (str): Stands at the bottom of every frame.
 
     Raises:
         OSError: If it cannot be written.
     """
-    boxes: Dict[int, List[Tuple[int, np.ndarray]]] = {}
+    boxes: Dict[float, List[Tuple[int, np.ndarray]]] = {}
     for time, face, *box in log.boxes:
-        boxes.setdefault(round(time / step), []).append((face, np.array(box)))
+        boxes.setdefault(time, []).append((face, np.array(box)))
+    times = np.array(list(boxes))
     labels: Dict[int, List[Segment]] = {}
     for part in segments(table):
         labels.setdefault(part.face, []).append(part)
@@ -46,16 +49,35 @@ def write_annotated(source: str, table: pd.DataFrame, log: FaceLog, path: Path,
     try:
         with open_frames(source) as frames:
             for frame in frames:
-                scale = min(1., MAX_SIDE / max(frame.image.shape[:2]))
-                image = cv2.resize(frame.image, None, fx=scale, fy=scale,
-                                   interpolation=cv2.INTER_AREA)
-                for face, box in boxes.get(round(frame.time / step), ()):
+                image, scale = _sized(frame.image)
+                for face, box in boxes.get(_nearest(times, frame.time, interval), ()):
                     _draw(image, face, box * scale, frame.time, labels.get(face, []),
                           rows.get(face))
                 write_text(image, f'{frame.time:.2f} s', (4, 14), (255, 255, 255))
+                if caution:
+                    write_text(image, caution, (4, image.shape[0] - 6), (255, 255, 255))
                 writer.add(image, frame.time)
     finally:
         writer.close()
+
+
+def _sized(image: np.ndarray) -> Tuple[np.ndarray, float]:
+    """A copy to draw on, of a size on which text can be read, and by how much it is enlarged."""
+    longer = max(image.shape[:2])
+    scale = min(max(longer, MIN_SIDE), MAX_SIDE) / longer
+    size = [max(2, round(side * scale)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else
+                      cv2.INTER_LINEAR), scale
+
+
+def _nearest(times: np.ndarray, time: float, interval: float) -> float:
+    """The time nearest to another, NaN if it is more than ``interval`` away."""
+    if not len(times):
+        return np.nan
+    place = np.searchsorted(times, time)
+    near = times[max(0, place - 1):place + 1]
+    best = near[np.abs(near - time).argmin()]
+    return best if abs(best - time) <= interval else np.nan
 
 
 def _draw(image: np.ndarray, face: int, box: np.ndarray, time: float, labels: List[Segment],
@@ -71,15 +93,25 @@ def _draw(image: np.ndarray, face: int, box: np.ndarray, time: float, labels: Li
         return
     middles = (rows['start_s'] + rows['end_s']).to_numpy() / 2
     row = rows.iloc[int(np.abs(middles - time).argmin())]
-    classes = classes_of(rows)
-    height = max(3, min(9, (bottom - top) // (len(classes) + 1)))
-    x = right + 4 if right + 64 < image.shape[1] else max(0, left - 64)
-    for place, name in enumerate(classes):
-        share = row[f'{PROBABILITY_PREFIX}{name}']
-        if np.isnan(share):
-            continue
-        y = top + place * height
-        cv2.rectangle(image, (x, y), (x + round(60 * share), y + height - 2), _rgb(name), -1)
+    _draw_bars(image, {name: row[f'{PROBABILITY_PREFIX}{name}'] for name in classes_of(rows)
+                       if not np.isnan(row[f'{PROBABILITY_PREFIX}{name}'])}, left, top, right)
+
+
+def _draw_bars(image: np.ndarray, shares: Dict[str, float], left: int, top: int,
+               right: int) -> None:
+    """Probabilities of the classes on a darker ground, where there is room beside a box."""
+    height, width = image.shape[:2]
+    panel = BAR + 8
+    x = right + 3 if right + 3 + panel < width else left - 3 - panel
+    x, y = max(0, min(x, width - panel)), max(0, min(top, height - LINE * len(shares) - 24))
+    ground = image[y:y + LINE * len(shares) + 4, x:x + panel]
+    ground //= 3
+    for place, (name, share) in enumerate(shares.items()):
+        low = y + 2 + place * LINE
+        cv2.rectangle(image, (x + 4, low + 2), (x + 4 + round(BAR * share), low + LINE - 2),
+                      _rgb(name), -1)
+        cv2.putText(image, name, (x + 6, low + LINE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.38,
+                    (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _rgb(name: str) -> Tuple[int, int, int]:

@@ -11,6 +11,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -37,10 +38,10 @@ from ..evaluation.temperature import read_temperatures, temperature_file
 from ..faces.clips import FaceStream, FrameFaces, StreamSummary, TrackedFace, still_faces
 from ..faces.detector import FaceDetector, open_detector
 from ..faces.frames import Frame, FrameStream, open_frames
-from ..faces.search import SearchSettings
-from ..faces.tracking import TrackingSettings, TrackSummary, largest_track
+from ..faces.tracking import TrackSummary, largest_track
 from ..media import IMAGE_SUFFIXES, MediaReadError
 from ..models.checkpoints.fit import load_whole
+from .face_setting import face_setting
 from .face_windows import FaceLog, FaceWindow, face_windows
 from .recipe import prediction_recipe
 from .tables import FAILED, NO_FACE, NOT_CONFIDENT, OK, PROBABILITY_PREFIX, prediction_table
@@ -51,7 +52,8 @@ Source = Union[str, Path, int]
 FACES = ('all', 'largest', 'none')
 MODES = ('auto', 'clip', 'timeline')
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
-MAX_CLIP = 60.  # seconds of crops that are held for one result; more is what the timeline is for
+# of crops that are held for one result; more is what the timeline is for
+MAX_CLIP, MAX_CLIP_FRAMES = 60., 3600  # seconds
 
 
 class PredictionError(RuntimeError):
@@ -73,6 +75,7 @@ class SourceReport:
         faces (int): Tracks that were kept.
         cuts (list[float]): Times of scene cuts, in seconds.
         problems (list[str]): What was wrong with the file, though it was read.
+        interval (float | None): Usual seconds between two frames that were looked at.
     """
     input: str
     status: str = OK
@@ -84,6 +87,7 @@ class SourceReport:
     faces: int = 0
     cuts: List[float] = field(default_factory=list)
     problems: List[str] = field(default_factory=list)
+    interval: Optional[float] = None
 
 
 class SourceResult(NamedTuple):
@@ -95,14 +99,12 @@ class SourceResult(NamedTuple):
         log (FaceLog | None): Boxes and crops for pictures, if asked for.
         samples (list[ActionDataSample]): Of the scored rows, in the order of the table.
         features (np.ndarray | None): (rows that were scored, C) float32, if asked for.
-        step (float): Seconds between two frames that were looked at.
     """
     table: pd.DataFrame
     report: SourceReport
     log: Optional[FaceLog]
     samples: List[Any]
     features: Optional[np.ndarray]
-    step: float
 
 
 class _Item(NamedTuple):
@@ -128,12 +130,15 @@ class ExpressionInferencer(BaseInferencer):
         device (str): 'auto', 'cpu', 'cuda', 'cuda:1', 'mps', ...
         dtype (str): 'fp32', 'bf16' or 'fp16': what the model computes in.
         task (str, optional): Label space, where a recipe tests several tasks on clips.
-        detector (str): Face detector, see :func:`unilearn_mm.faces.detector.open_detector`.
+        detector (str, optional): Face detector (:func:`unilearn_mm.faces.detector.open_detector`).
+            This and the next four are by default as the checkpoint says of its training data, see
+            :mod:`unilearn_mm.apis.face_setting`.
         detector_weights (str, optional): Its file, where it is in no package.
-        search (SearchSettings, optional): What the detector looks for.
-        crop (str, optional): Preset of face crops instead of the one that the checkpoint or the
-            recipe names.
-        tracking (TrackingSettings, optional): How faces are followed.
+        search (Mapping, optional): What the detector looks for: some fields of
+            :class:`unilearn_mm.faces.search.SearchSettings`.
+        crop (str, optional): Preset of face crops.
+        tracking (Mapping, optional): How faces are followed: some fields of
+            :class:`unilearn_mm.faces.tracking.TrackingSettings`.
         calibrated (bool): Whether the temperature beside a checkpoint is applied, if there is one.
         offline (bool): Never download.
         show_progress (bool): A bar in :meth:`__call__`.
@@ -154,11 +159,11 @@ class ExpressionInferencer(BaseInferencer):
                  device: str = 'auto',
                  dtype: str = 'fp32',
                  task: Optional[str] = None,
-                 detector: str = 'centerface',
+                 detector: Optional[str] = None,
                  detector_weights: Optional[str] = None,
-                 search: Optional[SearchSettings] = None,
+                 search: Optional[Mapping[str, Any]] = None,
                  crop: Optional[str] = None,
-                 tracking: Optional[TrackingSettings] = None,
+                 tracking: Optional[Mapping[str, Any]] = None,
                  calibrated: bool = True,
                  offline: bool = False,
                  show_progress: bool = True) -> None:
@@ -176,15 +181,17 @@ class ExpressionInferencer(BaseInferencer):
                          scope=config.get('default_scope', 'mmaction'),
                          show_progress=show_progress)
         self.device = next(self.model.parameters()).device
-        self.recipe = prediction_recipe(config, self.meta, crop, task)
+        self.recipe = prediction_recipe(config, task)
+        self.faces = face_setting(self.meta, self.recipe.crop, crop=crop, detector=detector,
+                                  detector_weights=detector_weights, search=search,
+                                  tracking=tracking)
+        # a timeline needs a rate, also where every frame of videos of any rate was trained on
+        self.fps = self.faces.rate or self.recipe.fps
         self.others = [self._init_model(config, path, self.device) for path in self.weights[1:]]
         self.pipelines = {
             (media, views): Compose(pipeline.views if views else pipeline.one_view)
             for media, pipeline in self.recipe.pipelines.items() for views in (True, False)
         }
-        self.tracking = tracking or TrackingSettings()
-        self.search = search or SearchSettings()
-        self._detector = (detector, detector_weights)
         self.detector: Optional[FaceDetector] = None  # opened when the first face is looked for
 
     def __call__(self,
@@ -291,14 +298,34 @@ class ExpressionInferencer(BaseInferencer):
 
     def description(self) -> dict:
         """What a prediction was made with, for whoever makes it again; JSON."""
-        detector = self.detector
+        setting, detector = self.faces, self.detector
         return dict(
+            caution=self.recipe.caution,
             tasks={media: part.task for media, part in self.recipe.pipelines.items()},
-            fps=self.recipe.fps, frames=self.recipe.frames,
-            crop=dict(self.recipe.crop.to_dict(), source=self.recipe.crop_source),
-            tracking=self.tracking.to_dict(), search=self.search.to_dict(),
-            detector=detector and dict(name=detector.name, sha256=detector.sha256),
+            fps=self.fps, frames=self.recipe.frames,
+            faces=dict(record=setting.record.to_dict(), search=setting.search.to_dict(),
+                       tracking=setting.tracking.to_dict(), rate=setting.rate,
+                       detector=dict(name=setting.detector,
+                                     sha256=detector.sha256 if detector else None),
+                       sources=setting.sources),
             temperatures=self.temperatures, device=str(self.device))
+
+    def prepare_detector(self) -> FaceDetector:
+        """Open the face detector now, and not only when the first face is looked for.
+
+        Raises:
+            ImportError, ValueError, OSError: If it cannot be opened.
+            PredictionError: If it is not the one that the checkpoint's training data were cut with.
+        """
+        if self.detector is None:
+            self.detector = open_detector(self.faces.detector, self.faces.detector_weights)
+            expected = self.faces.detector_sha256
+            if expected and expected != self.detector.sha256:
+                raise PredictionError(
+                    f'the faces of the training data were found by {self.faces.detector} with '
+                    f'the weights {expected[:16]}..., found here {self.detector.sha256[:16]}...; '
+                    'name their file with --detector-weights')
+        return self.detector
 
     @torch.no_grad()
     def forward(self, batch: List[_Item], features: bool = False) -> List[Tuple[Any, Any]]:
@@ -372,11 +399,6 @@ class ExpressionInferencer(BaseInferencer):
         from tqdm import tqdm
         return iter(tqdm(results, total=total, unit='file', disable=not self.show_progress))
 
-    def _open_detector(self) -> FaceDetector:
-        if self.detector is None:
-            self.detector = open_detector(*self._detector)
-        return self.detector
-
     def _items(self, source: Source, mode: str, faces: str, hop: float, smallest_face: float,
                keep_log: bool, max_seconds: Optional[float]) -> Iterator[_Item]:
         """Windows of one source, packed, and then its end."""
@@ -396,14 +418,17 @@ class ExpressionInferencer(BaseInferencer):
             elif mode == 'clip':
                 yield from self._whole_track(source, report, log, smallest_face)
             else:
-                with open_frames(source, rate=self.recipe.fps) as frames:
+                with open_frames(source, rate=self.fps) as frames:
                     stream = self._face_stream(frames, faces, max_seconds)
-                    rule = WindowRule(self.recipe.frames, max(1, round(hop * self.recipe.fps)))
-                    for window in face_windows(stream, rule, self.recipe.fps, smallest_face, log):
+                    rule = WindowRule(self.recipe.frames, max(1, round(hop * self.fps)))
+                    for window in face_windows(stream, rule, 1 / self.fps, smallest_face, log):
                         yield self._packed('video', window, views=False)
                     chosen = self._close(report, frames, stream, faces)
         except (MediaReadError, PredictionError) as error:
             report.status, report.reason = FAILED, str(error)
+            if str(source).startswith('http'):
+                report.reason += ('. If a player shows it, the server gives no byte ranges and '
+                                  'the index of the file is at its end: download it first')
         report.seconds = time.perf_counter() - begin
         yield _Item(media, None, None, (report, log, chosen))
 
@@ -412,8 +437,8 @@ class ExpressionInferencer(BaseInferencer):
         limited = _until(frames, max_seconds) if max_seconds else frames
         if faces == 'none':
             return _CroppedStream(limited)
-        return FaceStream(limited, self._open_detector(), self.recipe.crop, self.tracking,
-                          self.search)
+        return FaceStream(limited, self.prepare_detector(), self.faces.record,
+                          self.faces.tracking, self.faces.search)
 
     def _close(self, report: SourceReport, frames: FrameStream, stream: Any,
                faces: str) -> Optional[int]:
@@ -421,6 +446,7 @@ class ExpressionInferencer(BaseInferencer):
         summary = stream.summary
         kept = [track for track in summary.tracks if not track.dropped]
         report.duration, report.problems = frames.duration, frames.problems
+        report.interval = frames.interval
         report.frames, report.frames_with_face = summary.frames, summary.frames_with_face
         report.faces, report.cuts = len(kept), list(summary.cuts)
         if not kept:
@@ -439,7 +465,7 @@ class ExpressionInferencer(BaseInferencer):
         report.frames = report.frames_with_face = views * frames
         report.faces = 1
         if media == 'video' and not str(location['path']).endswith(PACKED_SUFFIX):
-            with open_frames(location['path'], images_per_second=self.recipe.fps) as opened:
+            with open_frames(location['path'], images_per_second=self.fps) as opened:
                 report.duration = opened.duration
         end = np.nan if report.duration is None else report.duration
         window = FaceWindow(0, 0., end, report.frames, None, np.full(4, np.nan), np.nan, OK)
@@ -450,7 +476,8 @@ class ExpressionInferencer(BaseInferencer):
                         smallest_face: float) -> Iterator[_Item]:
         with open_frames(source) as frames:
             (frame, ) = frames
-        found = still_faces(frame.image, self._open_detector(), self.recipe.crop, self.search)
+        found = still_faces(frame.image, self.prepare_detector(), self.faces.record,
+                            self.faces.search)
         if faces == 'largest':
             found = found[:1]
         report.frames, report.faces = 1, len(found)
@@ -458,17 +485,21 @@ class ExpressionInferencer(BaseInferencer):
         if not found:
             report.status, report.reason = NO_FACE, _no_face(report)
         stream = [FrameFaces(frame, tuple(found), False)]
-        for window in face_windows(stream, WindowRule(1, 1), self.recipe.fps, smallest_face, log):
-            yield self._packed(media, window._replace(end=0.), views=True)
+        for window in face_windows(stream, WindowRule(1, 1), 0., smallest_face, log):
+            yield self._packed(media, window, views=True)
 
     def _whole_track(self, source: Source, report: SourceReport, log: Optional[FaceLog],
                      smallest_face: float) -> Iterator[_Item]:
-        """The largest track as one clip, or why there is none."""
-        with open_frames(source, rate=self.recipe.fps) as frames:
+        """The largest track as one clip, or why there is none.
+
+        Its frames are those of the clips of the training data: at the rate at which these were
+        cut out, where the checkpoint says that (no rate: every frame).
+        """
+        rate = self.faces.rate if self.faces.is_recorded else self.fps
+        with open_frames(source, rate=rate) as frames:
             stream = self._face_stream(_bounded(frames, str(source)), 'largest', None)
-            whole = WindowRule(round(MAX_CLIP * self.recipe.fps), 1)
-            windows = list(face_windows(stream, whole, self.recipe.fps, smallest_face, log,
-                                        min_share=0.))
+            windows = list(face_windows(stream, WindowRule(MAX_CLIP_FRAMES, 1), frames.interval,
+                                        smallest_face, log, min_share=0.))
             chosen = self._close(report, frames, stream, 'largest')
         for window in windows:
             if window.face == (-1 if chosen is None else chosen):
@@ -504,7 +535,7 @@ class ExpressionInferencer(BaseInferencer):
             made = [dict(input=report.input, face=-1, frames=0, task='', label='', status=FAILED)]
         table = self.postprocess(made, abstain_below=abstain_below)
         features = np.stack(vectors) if vectors and vectors[0] is not None else None
-        return SourceResult(table, report, log, samples, features, 1 / self.recipe.fps)
+        return SourceResult(table, report, log, samples, features)
 
     def _row(self, name: str, media: str, window: FaceWindow, sample: Any) -> Dict[str, Any]:
         pipeline = self.recipe.pipelines[media]
@@ -570,10 +601,11 @@ def _bounded(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
     Raises:
         PredictionError: If there are more.
     """
-    for frame in frames:
-        if frame.time >= MAX_CLIP:
-            raise PredictionError(f'{name}: longer than the {MAX_CLIP:g} s that are taken as one '
-                                  'clip; score windows of it with mode timeline, or cut it')
+    for place, frame in enumerate(frames):
+        if frame.time >= MAX_CLIP or place == MAX_CLIP_FRAMES:
+            raise PredictionError(f'{name}: longer than the {MAX_CLIP:g} s or {MAX_CLIP_FRAMES} '
+                                  'frames that are taken as one clip; score windows of it with '
+                                  'mode timeline, or cut it')
         yield frame
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pandas as pd
+from mmengine.config import Config
 
 from ..files import replacing, sha256_of
 from .inputs import expand_inputs
-from .outputs import Wanted, sidecar_content, write_outputs
+from .outputs import Heading, Wanted, sidecar_content, write_outputs
 from .queue import (
     Outcome,
     Task,
@@ -24,6 +25,11 @@ from .queue import (
 )
 from .tables import FAILED, SCHEMA_VERSION
 from .zoo import resolve_model
+
+
+class JobError(RuntimeError):
+    """No input can be predicted, for a reason that is none of the inputs'."""
+
 
 _worker: Dict[str, Any] = {}  # of this process: the inferencer and how it is used
 
@@ -38,32 +44,32 @@ def predict_job(args: argparse.Namespace) -> int:
         int: 0, or 1 if an input failed.
 
     Raises:
-        InputError, ZooError, ValueError: If the job cannot begin.
+        InputError, ZooError, JobError, ValueError: If the job cannot begin.
     """
     inputs = own_share(expand_inputs(args.inputs, args.frames_are_clips))
-    config, weights = resolve_model(args.model, args.weights, args.offline)
-    model = dict(name=args.model, config=str(config), config_sha256=_config_checksum(config),
+    path, weights = resolve_model(args.model, args.weights, args.offline)
+    config = Config.fromfile(path)
+    model = dict(name=args.model, config=str(path),
+                 config_sha256=hashlib.sha256(config.pretty_text.encode()).hexdigest(),
                  weights=[dict(file=Path(path).name, sha256=sha256_of(path)) for path in weights])
     settings = dict(schema=SCHEMA_VERSION, model=model, **_what_matters(args))
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     _, skipped = run_queue(
         inputs, out, _predict_some, settings, max(1, args.workers), args.time_limit,
-        start_worker=_Start(args, str(config), [str(path) for path in weights], model, settings),
+        start_worker=_Start(args, str(path), [str(path) for path in weights], model, settings),
         together=args.batch_size if args.faces == 'none' else 1, overwrite=args.overwrite)
     summary = _summary(inputs, out)
     failed = summary[summary['status'] == FAILED]
     print(f'{len(summary)} inputs: {len(summary) - len(failed)} predicted ({skipped} of them '
           f'before), {len(failed)} failed; see {out}', file=sys.stderr)
+    caution = config.get('prediction', {}).get('caution')
+    if caution:
+        print(f'{args.model}: {caution}', file=sys.stderr)
     if args.labels:
         from .scoring import score_against
         print(score_against(args.labels, inputs, out, args.table))
     return int(len(failed) > 0)
-
-
-def _config_checksum(config: Path) -> str:
-    from mmengine.config import Config
-    return hashlib.sha256(Config.fromfile(config).pretty_text.encode()).hexdigest()
 
 
 def _what_matters(args: argparse.Namespace) -> dict:
@@ -84,17 +90,25 @@ class _Start:
         self.model, self.settings = model, settings
 
     def __call__(self) -> None:
+        try:
+            self._load()
+        except Exception as error:  # noqa: BLE001  # a process cannot say more than what it returns
+            known = isinstance(error, (ImportError, OSError, RuntimeError, ValueError))
+            _worker['broken'] = str(error) if known else f'{type(error).__name__}: {error}'
+
+    def _load(self) -> None:
         args = self.args
-        from ..faces.search import SearchSettings
         from .inferencer import ExpressionInferencer
-        given = dict(smallest_face=args.smallest_face, threshold=args.det_thr)
+        search = dict(smallest_face=args.smallest_face, threshold=args.det_thr)
+        infer = ExpressionInferencer(
+            self.config, self.weights, args.device, args.dtype, args.task, args.detector,
+            args.detector_weights,
+            {key: value for key, value in search.items() if value is not None}, args.crop,
+            calibrated=not args.uncalibrated, offline=args.offline)
+        if args.faces != 'none':
+            infer.prepare_detector()
         _worker.update(
-            infer=ExpressionInferencer(
-                self.config, self.weights, args.device, args.dtype, args.task, args.detector,
-                args.detector_weights,
-                SearchSettings(**{key: value for key, value in given.items()
-                                  if value is not None}),
-                args.crop, calibrated=not args.uncalibrated, offline=args.offline),
+            infer=infer,
             options=dict(mode=args.mode, faces=args.faces, hop=args.hop,
                          smallest_face=args.smallest_scored, max_seconds=args.max_seconds,
                          abstain_below=args.abstain_below, features=args.features,
@@ -103,11 +117,14 @@ class _Start:
                           tuple(suffix for suffix, there in (('.srt', args.srt),
                                                              ('.vtt', args.vtt)) if there),
                           args.elan, args.features, not args.no_faces_in_pictures),
-            model=self.model, settings=self.settings, title=self.model['name'])
+            model=self.model, settings=self.settings,
+            heading=Heading(self.model['name'], infer.recipe.caution))
 
 
 def _predict_some(tasks: List[Task]) -> List[Outcome]:
     """Predict and write, whatever an input does; runs in a worker."""
+    if 'broken' in _worker:
+        raise JobError(_worker['broken'])
     try:
         return _predict_together(tasks)
     # a defect of ours, or of a library, with one of them
@@ -126,7 +143,7 @@ def _predict_together(tasks: List[Task]) -> List[Outcome]:
     for task, result in zip(tasks, results):
         report = result.report
         files = ([] if report.status == FAILED else
-                 write_outputs(result, task.stem, wanted, _worker['title']))
+                 write_outputs(result, task.stem, wanted, _worker['heading']))
         content = sidecar_content(result, files, dict(_worker['model'], **infer.description()),
                                   _worker['settings'])
         write_sidecar(task.stem, dict(content, fingerprint=task.fingerprint))

@@ -23,6 +23,22 @@ PACKAGES = ('torch', 'mmaction2', 'mmengine', 'numpy', 'opencv-python', 'av', 'o
 DPI = 110
 
 
+class Heading(NamedTuple):
+    """What stands in pictures beside the name of the source.
+
+    Attributes:
+        model (str): Name of the model.
+        caution (str): What must be known of its predictions, '' for nothing.
+    """
+    model: str = ''
+    caution: str = ''
+
+    def above(self, name: str) -> str:
+        """The lines above a picture of the source ``name``."""
+        first = f'{name}, {self.model}' if self.model else name
+        return f'{first}\n{self.caution}' if self.caution else first
+
+
 class Wanted(NamedTuple):
     """Which outputs of a source are written.
 
@@ -49,14 +65,15 @@ class Wanted(NamedTuple):
         return self.timeline or self.video
 
 
-def write_outputs(result: Any, stem: Path, wanted: Wanted, title: str = '') -> List[str]:
+def write_outputs(result: Any, stem: Path, wanted: Wanted,
+                  heading: Heading) -> List[str]:
     """Write all outputs of a source but its sidecar, each atomically.
 
     Args:
         result (SourceResult): Its prediction.
         stem (Path): Path of the outputs without suffix.
         wanted (Wanted): Which ones.
-        title (str): What stands above pictures beside the name, e.g. the model.
+        heading (Heading): What stands in pictures.
 
     Returns:
         list[str]: Names of the files.
@@ -78,11 +95,12 @@ def write_outputs(result: Any, stem: Path, wanted: Wanted, title: str = '') -> L
     if wanted.timeline:
         written.append(stem.with_name(f'{stem.name}.timeline.png'))
         write_timeline(table, result.log, written[-1],
-                       f'{Path(source).name}, {title}' if title else Path(source).name)
+                       heading.above(Path(source).name))
     if wanted.video and Path(source).is_file() and not source.lower().endswith(IMAGE_SUFFIXES):
         written.append(stem.with_name(f'{stem.name}.annotated.mp4'))
         with replacing(written[-1]) as aside:
-            write_annotated(source, table, result.log, aside, result.step)
+            write_annotated(source, table, result.log, aside, result.report.interval,
+                            heading.caution)
     return [file.name for file in written]
 
 

@@ -147,7 +147,9 @@ def run_queue(inputs: Sequence[Input], out: Path, work: Callable[[List[Task]], L
                     result = [failed_outcome(group[0], str(result))]
                 for outcome in result:
                     if outcome.status == FAILED:
-                        bar.write(f'{outcome.source}: {outcome.reason}', file=sys.stderr)
+                        named = outcome.source in outcome.reason
+                        bar.write(outcome.reason if named else
+                                  f'{outcome.source}: {outcome.reason}', file=sys.stderr)
                 outcomes += result
                 bar.update(len(result))
     return outcomes, skipped

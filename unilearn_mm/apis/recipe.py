@@ -1,11 +1,10 @@
-"""What a recipe says of prediction: tasks, pipelines, the length of a window, how faces are cut."""
+"""What a recipe says of prediction: tasks, pipelines, the length of a window."""
 
 from typing import Dict, List, NamedTuple, Optional
 
 from mmengine.config import Config
 
 from ..datasets.label_spaces import class_names, read_classes
-from ..faces.alignment import PRESETS, CropRecord
 
 # Of recipes that say nothing: films run at 24 to 30 frames per second, and the published models
 # have seen 64 frames of them (UniLearn: 16, every fourth)
@@ -34,31 +33,26 @@ class PredictionRecipe(NamedTuple):
         pipelines (dict[str, ClipPipeline]): By media, 'video' or 'image'.
         fps (float): Frames per second at which the model sees a clip.
         frames (int): Frames of a window at this rate.
-        crop (CropRecord): How the faces of its training data were cut.
-        crop_source (str): Where that stands: in the checkpoint, the recipe, or nowhere.
+        crop (str | None): Preset of face crops that its training data had, if it says so.
+        caution (str): What must stand beside every prediction, e.g. that the model is a toy.
     """
     pipelines: Dict[str, ClipPipeline]
     fps: float
     frames: int
-    crop: CropRecord
-    crop_source: str
+    crop: Optional[str]
+    caution: str
 
 
 class RecipeError(ValueError):
     """A recipe cannot be used for prediction; the message says what it lacks."""
 
 
-def prediction_recipe(config: Config, meta: Optional[dict] = None,
-                      crop: Optional[str] = None,
-                      task: Optional[str] = None) -> PredictionRecipe:
+def prediction_recipe(config: Config, task: Optional[str] = None) -> PredictionRecipe:
     """Read a recipe.
 
     Args:
-        config (Config): The recipe. ``prediction = dict(fps=..., frames=..., crop=PRESET)`` says
-            what clips the model was trained on; what it leaves out has a default.
-        meta (dict, optional): ``meta`` of the checkpoint; the ``face_crops`` of its data win over
-            the recipe.
-        crop (str, optional): Preset that wins over both.
+        config (Config): The recipe. ``prediction = dict(fps=..., frames=..., crop=PRESET,
+            caution=...)`` says what clips the model was trained on; fps and frames have a default.
         task (str, optional): Task on clips, where a recipe tests several.
 
     Raises:
@@ -82,17 +76,9 @@ def prediction_recipe(config: Config, meta: Optional[dict] = None,
                           'in its test_dataloader, so its classes are unknown; predict with a '
                           'recipe that tests on them')
     own = config.get('prediction', {})
-    recorded = _recorded_crops(meta or {})
-    if crop:
-        record, source = _preset(crop, 'the argument crop'), 'argument'
-    elif recorded:
-        record, source = CropRecord.from_dict(recorded['record']), 'checkpoint'
-    elif 'crop' in own:
-        record, source = _preset(own['crop'], str(config.filename)), 'recipe'
-    else:
-        record, source = PRESETS['upright'], 'default: neither checkpoint nor recipe says it'
     return PredictionRecipe(pipelines, float(own.get('fps', DEFAULT_FPS)),
-                            int(own.get('frames', DEFAULT_FRAMES)), record, source)
+                            int(own.get('frames', DEFAULT_FRAMES)), own.get('crop'),
+                            own.get('caution', ''))
 
 
 def _data_sets(config: Config, loader: str, media: str) -> List[dict]:
@@ -109,15 +95,3 @@ def _classes(data_set: dict) -> tuple:
     if own is None:
         return tuple(class_names(data_set['task']))
     return tuple(read_classes(own) if isinstance(own, str) else own)
-
-
-def _preset(name: str, where: str) -> CropRecord:
-    if name not in PRESETS:
-        raise RecipeError(f'{where}: unknown crop {name!r}; known are {", ".join(PRESETS)}')
-    return PRESETS[name]
-
-
-def _recorded_crops(meta: dict) -> Optional[dict]:
-    """How the faces of the clips were cut, if the data set's manifest said it, and one thing."""
-    found = list(((meta.get('dataset_meta') or {}).get('face_crops') or {}).values())
-    return found[0] if found and all(record == found[0] for record in found) else None

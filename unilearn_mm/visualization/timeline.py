@@ -14,6 +14,7 @@ CLASS_COLOURS = dict(
     disappointment='#4b5563', helplessness='#94a83d')
 _OTHERS = ('#cc79a7', '#117733', '#332288', '#ddcc77', '#88ccee', '#aa4499')
 MAX_LANES = 12
+MIN_WRITTEN = 0.02  # of the duration: shorter stretches have only a colour
 THUMBNAILS = 10  # in a lane at the most
 
 
@@ -50,11 +51,11 @@ def timeline_figure(lanes: Sequence[Lane], classes: Sequence[str], duration: flo
     Args:
         lanes (Sequence[Lane]): Faces; the first 12 are drawn, and the title says so.
         classes (Sequence[str]): K class names in id order.
-        duration (float): Seconds of the whole video.
+        duration (float): Seconds of the whole video; 0 for a picture, whose faces get bars.
         title (str): Heading.
 
     Returns:
-        Figure: Two axes for each lane, and a legend.
+        Figure: Two axes for each lane, and a legend where there are curves.
     """
     drawn = lanes[:MAX_LANES]
     if len(lanes) > MAX_LANES:
@@ -67,6 +68,11 @@ def timeline_figure(lanes: Sequence[Lane], classes: Sequence[str], duration: flo
         ax.text(0.5, 0.5, 'no face was scored', ha='center', va='center', fontsize=12,
                 transform=ax.transAxes)
         ax.set(xlim=(0, duration or 1), yticks=[], xlabel='time (s)')
+        return fig
+    if not duration:
+        for lane, (left, right) in zip(drawn, fig.subplots(len(drawn), 2, squeeze=False,
+                                                           width_ratios=[1, 3])):
+            _draw_still(left, right, lane, classes)
         return fig
     axes = fig.subplots(2 * len(drawn), 1, sharex=True, squeeze=False,
                         height_ratios=[1, 2] * len(drawn))[:, 0]
@@ -81,21 +87,41 @@ def timeline_figure(lanes: Sequence[Lane], classes: Sequence[str], duration: flo
     return fig
 
 
+def _draw_still(left: Axes, right: Axes, lane: Lane, classes: Sequence[str]) -> None:
+    """A face of a picture beside the probabilities of its classes."""
+    for _, crop in lane.thumbnails[:1]:
+        left.imshow(crop)
+    left.axis('off')
+    left.set_title(lane.name, fontsize=9)
+    known = [place for place in range(len(classes)) if np.isfinite(lane.probabilities[0, place])]
+    names = [classes[place] for place in known]
+    right.barh(names, lane.probabilities[0, known], color=[colour_of(name) for name in names])
+    right.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+    right.invert_yaxis()
+    right.tick_params(labelsize=8)
+    for side in ('right', 'top'):
+        right.spines[side].set_visible(False)
+
+
 def _draw_faces(ax: Axes, lane: Lane, duration: float) -> None:
     """Labels as a coloured strip below a row of crops."""
     borders = (lane.times[1:] + lane.times[:-1]) / 2
     starts = np.maximum(np.r_[lane.spans[:1, 0], borders], lane.spans[:, 0])
     ends = np.minimum(np.r_[borders, lane.spans[-1:, 1]], lane.spans[:, 1])
+    before = ''
     for start, end, label in zip(starts, ends, lane.labels):
         if label:
             ax.axvspan(start, end, ymax=0.16, color=colour_of(label), linewidth=0)
+            if end - start > MIN_WRITTEN * duration and label != before:
+                ax.text(start + duration / 200, 0.08, label, fontsize=7, color='white', va='center')
+        before = label
     ax.set(yticks=[], ylim=(0, 1))
     for side in ('left', 'right', 'top'):
         ax.spines[side].set_visible(False)
     ax.tick_params(bottom=False, labelbottom=False)
     for time, crop in _thinned(lane.thumbnails, duration):
         # in axes units across, so that the pictures keep their shape at every width
-        inset = ax.inset_axes((time / duration - 0.05 if duration else 0., 0.2, 0.1, 0.8))
+        inset = ax.inset_axes((time / duration - 0.05, 0.2, 0.1, 0.8))
         inset.imshow(crop)
         inset.axis('off')
 
