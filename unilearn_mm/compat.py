@@ -215,7 +215,9 @@ def allow_checkpoint_types() -> bool:
     Symptom: ``UnpicklingError ... HistoryBuffer`` on resume, test and publish with torch 2.6 or
     later. Cause: MMEngine 0.10.7 calls plain ``torch.load``, which became strict, while its
     checkpoints hold the message hub and the data set's metainfo (open-mmlab/mmengine#1655).
-    ``argparse.Namespace`` is in the files of VideoMAE and others that training scripts wrote.
+    ``argparse.Namespace`` is in the files of VideoMAE and others that training scripts wrote, and
+    a record of scores, ``RecorderMeter``, in those of MMA-DFER: of the script's class only the
+    name is read, and what it held becomes attributes of an empty class.
 
     The names below stand for functions narrower than the originals:
 
@@ -259,6 +261,7 @@ def allow_checkpoint_types() -> bool:
         (_checked(HistoryBuffer, check_statistics),
          'mmengine.logging.history_buffer.HistoryBuffer'),
         (_checked(argparse.Namespace, lambda state: None), 'argparse.Namespace'),
+        (_checked(type('Record', (), {}), lambda state: None), '__main__.RecorderMeter'),
         (config_dict, 'mmengine.config.config.ConfigDict'),
         (numeric_dtype, 'numpy.dtype'), np.ndarray, bytes,  # empty arrays call bytes()
         *{type(dtype) for dtype in numbers if dtype.kind in 'biufc'},

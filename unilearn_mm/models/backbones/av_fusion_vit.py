@@ -289,10 +289,10 @@ def _present(x: Tensor, has: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
 def _for_views(audios: Tensor, has: Optional[Tensor],
                num: int) -> Tuple[Tensor, Optional[Tensor]]:
     """Sound, and whether there is any, of each of ``num`` clips."""
-    views, rest = divmod(num, max(1, len(audios)))
-    if rest or not views:
+    if not len(audios) or num % len(audios):
         raise InputSizeError(f'{num} clips of frames, but {len(audios)} of sound; each sound must '
                              'be that of one clip or of the views of one video')
+    views = num // len(audios)
     if views > 1:
         audios = audios.repeat_interleave(views, dim=0)
         has = None if has is None else has.repeat_interleave(views, dim=0)
