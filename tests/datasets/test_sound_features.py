@@ -231,11 +231,13 @@ def test_a_clip_without_sound(folder, tmp_path):
     write_video(tmp_path / 'mute.mp4')
     mute = dict(audio_path=str(tmp_path / 'mute.mp4'))
     for sample, message in (({}, 'it has no sound file'), (mute, r'mute\.mp4 has no sound track')):
-        with pytest.raises(MediaReadError, match=rf"clip 7: .*{message}.*on_missing='zeros'"):
+        with pytest.raises(MediaReadError, match=rf"clip 7: .*{message}.*on_missing='allow'"):
             DecodeSound().transform(dict(sample, path='clip 7'))
-        found = Compose([DecodeSound(on_missing='zeros'), SoundFbank()])(dict(sample))
-        assert found['sound'] == 'none' and found['audios'].shape == (1, 1, 512, 128)
-        assert (found['audios'] == 0).all()
+        for missing, frames in (('zeros', 512), ('empty', 0)):
+            found = Compose([DecodeSound(on_missing='allow'), SoundFbank(missing=missing)])(
+                dict(sample))
+            assert found['sound'] == 'none' and found['audios'].shape == (1, 1, frames, 128)
+            assert (found['audios'] == 0).all()
 
 
 def test_silence_is_not_missing_sound(folder):
@@ -321,6 +323,8 @@ def test_wrong_settings():
     for options in (dict(of='view'), dict(on_missing='ignore')):
         with pytest.raises(ValueError, match=r"DecodeSound: \w+ must be one of .*, found '\w+'"):
             DecodeSound(**options)
+    with pytest.raises(ValueError, match="missing must be 'zeros' or 'empty', found 'skip'"):
+        SoundFbank(missing='skip')
 
 
 def test_the_official_frames_with_their_sound_are_packed(tmp_path, spoken):

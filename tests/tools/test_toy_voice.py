@@ -101,6 +101,8 @@ def heard():
 def told_apart(first, second):
     """Share of held-out voices that are nearer to the mean of their own class."""
     scale = np.concatenate([first, second]).std(0)
+    heard = scale > 0  # a mel bin may be empty
+    first, second, scale = first[:, heard], second[:, heard], scale[heard]
     means = [part[:COUNT // 2].mean(0) for part in (first, second)]
     right = []
     for place, part in enumerate((first, second)):

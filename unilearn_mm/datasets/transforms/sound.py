@@ -52,8 +52,8 @@ class DecodeSound(BaseTransform):
             it is that of each file (MMA-DFER).
         fps (float): Frames per second of clips that have no times: folders of frames, packed
             clips.
-        on_missing (str): What happens to a sample without sound: 'raise', or 'zeros': it goes on
-            with features of zeros, as MAFW's do, and its status says so.
+        on_missing (str): What happens to a sample without sound: 'raise', or 'allow': it goes on
+            without, and its status says so.
 
     Raises:
         ValueError: If ``of`` or ``on_missing`` is unknown.
@@ -68,7 +68,7 @@ class DecodeSound(BaseTransform):
                  fps: float = 25.,
                  on_missing: str = 'raise') -> None:
         for name, value, known in (('of', of, ('clip', 'views', 'file')),
-                                   ('on_missing', on_missing, ('raise', 'zeros'))):
+                                   ('on_missing', on_missing, ('raise', 'allow'))):
             if value not in known:
                 raise ValueError(f'DecodeSound: {name} must be one of {known}, found {value!r}')
         self.of = of
@@ -86,7 +86,7 @@ class DecodeSound(BaseTransform):
         results['sounds'] = [None if path is None else self._read(path, *span) for span in spans]
         if None in results['sounds'] and self.on_missing == 'raise':
             why = 'it has no sound file' if path is None else f'{path} has no sound track'
-            raise MediaReadError(f"{name_of(results)}: {why}; DecodeSound(on_missing='zeros') goes "
+            raise MediaReadError(f"{name_of(results)}: {why}; DecodeSound(on_missing='allow') goes "
                                  'on without')
         return results
 
@@ -132,13 +132,19 @@ class SoundFbank(BaseTransform):
     Args:
         num_frames (int): Frames of the result. Later ones are cut off; missing ones are zeros
             before the normalisation, as in the official code.
+        missing (str): What a sample without any sound gets: 'zeros' like MAFW's in the official
+            code, or 'empty': no frames at all, so that the model leaves the modality out.
 
     Raises:
-        ValueError: If ``DecodeSound`` decodes less than that.
+        ValueError: If ``missing`` is unknown, or ``DecodeSound`` decodes less than is needed.
     """
 
-    def __init__(self, num_frames: int = LONGEST) -> None:
+    def __init__(self, num_frames: int = LONGEST, missing: str = 'zeros') -> None:
+        if missing not in ('zeros', 'empty'):
+            raise ValueError("SoundFbank: missing must be 'zeros' or 'empty', found "
+                             f'{missing!r}')
         self.num_frames = num_frames
+        self.missing = missing
 
     def transform(self, results: dict) -> dict:
         """Replace the sound by its features."""
@@ -156,6 +162,8 @@ class SoundFbank(BaseTransform):
             frames = features.frames[:self.num_frames]
             view[:len(frames)] = frames
             states.append(self._state(features, shown))
+        if self.missing == 'empty' and set(states) == {NONE}:
+            audios = audios[:1, :, :0]
         results['audios'] = audios
         results['sound'] = next((state for state in states if state != OK), OK)
         return results
