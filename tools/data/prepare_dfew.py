@@ -5,12 +5,14 @@
 Read below ROOT:
 
     EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv               the data set's own, or
-    EmoLabel_DataSplit/{train,test}(single-labeled)/{train,test}_set_K.csv  those of S4D
+    EmoLabel_DataSplit/{train,test}(single-labeled)/{train,test}_set_K.csv  those of S4D, or
+    annotation/DFEW_set_K_{train,test}.txt                                  those of MMA-DFER
     clip_jpg_256/00001/*.jpg (or 00001.mp4, ...)                            --media
+    raw_wav/1.wav                                                           --sound raw_wav
 
-Both have a header row and the columns video_name,label; the data set numbers the classes from 1
-(MAE-DFER, preprocess/dfew.py), S4D from 0. Which it is, is told by the ids that occur. Written:
-{train,test}_set_K.csv, .manifest.json and .samples.csv.
+The first two have a header row and the columns video_name,label; the data set numbers the classes
+from 1 (MAE-DFER, preprocess/dfew.py), S4D and MMA-DFER from 0. Which it is, is told by the ids
+that occur. Written: {train,test}_set_K.csv, .manifest.json and .samples.csv.
 """
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ import sys
 from pathlib import Path
 
 from preparation.command_line import build_parser, run
-from preparation.official import first_that_exists, official_list, read_rows
+from preparation.official import first_that_exists, official_list, read_mma_rows, read_rows
 from preparation.samples import VIDEO, PrepareError, Sample, SampleList, as_class_names
 
 from unilearn_mm.datasets.label_spaces import class_names
@@ -39,11 +41,15 @@ def read_lists(arguments) -> list[SampleList]:
         for split in ('train', 'test'):
             folder = f'EmoLabel_DataSplit/{split}(single-labeled)'
             path = first_that_exists(arguments.root, f'{folder}/{split}_set_{fold}.csv',
-                                     f'{folder}/set_{fold}.csv')
-            rows = read_rows(path, VIDEO)
-            first = _first_id({row.label for row in rows}, len(classes), path)
-            samples = [Sample(name, name, row.label)
-                       for row in as_class_names(rows, classes, first, path)
+                                     f'{folder}/set_{fold}.csv',
+                                     f'annotation/DFEW_set_{fold}_{split}.txt')
+            if path.suffix == '.txt':
+                rows, first = read_mma_rows(path, classes), 0
+            else:
+                rows = read_rows(path, VIDEO)
+                first = _first_id({row.label for row in rows}, len(classes), path)
+                rows = as_class_names(rows, classes, first, path)
+            samples = [Sample(name, name, row.label) for row in rows
                        for name in [row.sample_id.zfill(ID_DIGITS)]]
             lists.append(SampleList(
                 f'{split}_set_{fold}', TASK, split, VIDEO, arguments.media or 'clip_jpg_256',
@@ -63,7 +69,7 @@ def _first_id(labels: set[str], num_classes: int, path: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; see ``command_line.run`` for the exit code."""
-    parser = build_parser(__doc__, 'data/DFEW', folds=(1, 2, 3, 4, 5))
+    parser = build_parser(__doc__, 'data/DFEW', folds=(1, 2, 3, 4, 5), sound=True)
     return run(parser.parse_args(argv), read_lists)
 
 

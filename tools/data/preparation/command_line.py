@@ -13,18 +13,20 @@ from .manifest import write_list
 from .published import differences
 from .samples import PrepareError, SampleList
 from .screening import screen
+from .sound import find_sound
 
 NAMES_SHOWN = 5  # bad and missing samples of a list that are shown; the manifest has them all
 
 
-def build_parser(description: str, root: str | None,
-                 folds: tuple[int, ...] = ()) -> argparse.ArgumentParser:
+def build_parser(description: str, root: str | None, folds: tuple[int, ...] = (),
+                 sound: bool = False) -> argparse.ArgumentParser:
     """The arguments that all tools share.
 
     Args:
         description (str): Docstring of the tool.
         root (str, optional): Default of ``--root``; without one it must be given.
         folds (tuple[int, ...]): Folds of the data set, if it has some.
+        sound (bool): Whether the clips have sound.
     """
     parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -33,6 +35,9 @@ def build_parser(description: str, root: str | None,
         help='folder of the data set' + (' (%(default)s)' if root else ''))
     add('--out', type=Path, help='folder to write (ROOT/prepared)')
     add('--media', help='folder of the clips or images, relative to ROOT (see above)')
+    if sound:
+        add('--sound', help='folder of the sound, relative to ROOT: the lists get the files in it '
+                            'that are named like the clips (see above)')
     if folds:
         add('--folds', type=int, nargs='+', choices=folds, default=folds, metavar='K',
             help=f'folds to prepare (all of {folds[0]}..{folds[-1]})')
@@ -99,8 +104,10 @@ def prepare(lists: list[SampleList], arguments: argparse.Namespace) -> list[dict
         measured[folder, media] = screen(arguments.root / folder, paths, media, arguments.workers,
                                          arguments.time_limit)
     out = arguments.out or arguments.root / 'prepared'
+    folder = getattr(arguments, 'sound', None)
     return [write_list(part, measured[part.media_folder, part.media], unlike[part.name], out,
-                       arguments.drop_bad) for part in lists]
+                       arguments.drop_bad,
+                       folder and find_sound(part, arguments.root, folder)) for part in lists]
 
 
 def _show(manifests: list[dict], out: Path) -> None:
@@ -110,6 +117,12 @@ def _show(manifests: list[dict], out: Path) -> None:
         for sample in unusable[:NAMES_SHOWN]:
             console.print(f'{manifest["list"]}: {sample["sample_id"]}: {sample["reason"]}',
                           markup=False, highlight=False)
+        sound = manifest['sound']
+        if sound and sound['without']:
+            console.print(f'{manifest["list"]}: {len(sound["without"])} samples have no sound in '
+                          f'{sound["folder"]}, e.g. {", ".join(sound["without"][:NAMES_SHOWN])}; '
+                          'recipes need on_missing_sound=\'allow\' for them', markup=False,
+                          highlight=False)
         if len(unusable) > NAMES_SHOWN:
             console.print(f'{manifest["list"]}: and {len(unusable) - NAMES_SHOWN} more, see '
                           f'{manifest["list"]}.manifest.json', markup=False, highlight=False)

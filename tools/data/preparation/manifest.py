@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 from unilearn_mm.datasets.annotations import (
+    AUDIO,
     HEADER,
     AnnotationError,
     AnnotationRow,
@@ -19,10 +20,11 @@ from .published import PUBLISHED, SOURCES, class_counts
 from .reasons import MISSING
 from .samples import PrepareError, Sample, SampleList
 from .screening import Measured
+from .sound import SoundFiles
 
 
 def write_list(part: SampleList, measured: dict[str, Measured], differences: list[str], out: Path,
-               drop_bad: bool) -> dict:
+               drop_bad: bool, sound: SoundFiles | None = None) -> dict:
     """Write ``NAME.csv``, ``NAME.samples.csv`` and ``NAME.manifest.json`` into a folder.
 
     The same data give the same bytes.
@@ -33,6 +35,7 @@ def write_list(part: SampleList, measured: dict[str, Measured], differences: lis
         differences (list[str]): What is not as published.
         out (Path): Folder, made if it does not exist.
         drop_bad (bool): Leave bad and missing samples out of the written list.
+        sound (SoundFiles, optional): Sound of the samples, for a column of the list.
 
     Returns:
         dict: The manifest.
@@ -46,7 +49,7 @@ def write_list(part: SampleList, measured: dict[str, Measured], differences: lis
     if not kept:
         raise PrepareError(f'{part.name}: none of its {len(part.samples)} samples can be used.')
     out.mkdir(parents=True, exist_ok=True)
-    written = _annotation_csv(part, kept)
+    written = _annotation_csv(part, kept, sound)
     (out / f'{part.name}.csv').write_bytes(written)
     (out / f'{part.name}.samples.csv').write_bytes(_samples_csv(part, measured))
     published = PUBLISHED.get((part.task, part.name))
@@ -75,22 +78,29 @@ def write_list(part: SampleList, measured: dict[str, Measured], differences: lis
              if measured[sample.path].problem != MISSING],
         missing=[_named(sample, measured) for sample in unusable
                  if measured[sample.path].problem == MISSING],
-        bad_and_missing_dropped=drop_bad)
+        bad_and_missing_dropped=drop_bad,
+        sound=sound and dict(folder=sound.folder, without=[
+            sample.sample_id for sample in part.samples if sample.path not in sound.files]))
     (out / f'{part.name}.manifest.json').write_text(
         json.dumps(manifest, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
     return manifest
 
 
-def _annotation_csv(part: SampleList, samples: list[Sample]) -> bytes:
-    rows = [[sample.sample_id, sample.path, sample.label, *sample.groups] for sample in samples]
+def _annotation_csv(part: SampleList, samples: list[Sample], sound: SoundFiles | None) -> bytes:
+    columns = [*HEADER, *([AUDIO] if sound else []), *part.group_columns]
+    rows = [[sample.sample_id, sample.path, sample.label,
+             *([sound.files.get(sample.path, '')] if sound else []), *sample.groups]
+            for sample in samples]
     try:
-        data = _csv([*HEADER, *part.group_columns], rows)
+        data = _csv(columns, rows)
         # what cannot be read back must not be written: line breaks, non-UTF-8 names, doublets
         found = parse_annotations(data, f'{part.name}.csv', part.media)
     except (AnnotationError, UnicodeEncodeError) as error:
         raise PrepareError(f'the samples cannot be written as a list: {error}. Rename the file '
                            'or correct the official list.') from error
-    expected = [AnnotationRow(line, *row[:3], None, dict(zip(part.group_columns, row[3:])))
+    groups = len(columns) - len(part.group_columns)
+    expected = [AnnotationRow(line, *row[:3], (row[3] or None) if sound else None,
+                              dict(zip(part.group_columns, row[groups:])))
                 for line, row in enumerate(rows, start=2)]
     if found != expected:
         row = next(new for new, old in zip(expected, found) if new != old)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ from .samples import IMAGE, OfficialList, PrepareError, Sample
 # the words of the data sets' own lists and folders, in lower case
 WORDS = dict(happy='happiness', sad='sadness', angry='anger', fearful='fear', disgusted='disgust',
              surprised='surprise')
+
+MMA_ROW = re.compile(r'(?:.*/)?(?P<name>[^/]+) [0-9]+ (?P<id>[0-9]{1,2})')
 
 
 def first_that_exists(root: Path, *candidates: str) -> Path:
@@ -55,6 +58,30 @@ def read_word_rows(path: Path, task: str) -> list[Sample]:
     """
     return [row._replace(label=class_of_word(row.label, task, f'{path}: {row.sample_id}'))
             for row in read_rows(path, IMAGE)]
+
+
+def read_mma_rows(path: Path, classes: tuple[str, ...]) -> list[Sample]:
+    """Rows ``FRAME_FOLDER NUM_FRAMES ID`` without a header, as MMA-DFER has them.
+
+    Args:
+        path (Path): The list.
+        classes (tuple[str, ...]): Class names in the order of its ids, from 0.
+
+    Returns:
+        list[Sample]: Named after the last folder of their paths, which are those of another
+        machine. The numbers of frames are left out: the clips are counted themselves.
+
+    Raises:
+        PrepareError: If a row is none.
+    """
+    samples = []
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        found = MMA_ROW.fullmatch(line.rstrip())
+        if not found or int(found['id']) >= len(classes):
+            raise PrepareError(f'{path}, line {number}: {line[:80]!r} is no row FRAME_FOLDER '
+                               f'NUM_FRAMES ID with an id of 0..{len(classes) - 1}.')
+        samples.append(Sample(found['name'], found['name'], classes[int(found['id'])]))
+    return samples
 
 
 def class_of_word(word: str, task: str, where: str) -> str:
