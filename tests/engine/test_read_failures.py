@@ -79,3 +79,24 @@ def test_too_many_stop_the_run_at_once(runner, tmp_path, share, bad, stops):
 def test_waiting_to_read_again_does_not_stop_a_run(runner):
     hook = ReadFailureHook(max_share=0.)
     epoch(hook, runner, *[batch((SLOW, ), (SLOW, ))] * 5)
+
+
+def test_samples_without_sound_are_named_in_training_and_test(runner, tmp_path, caplog):
+    def clips(*states):
+        data_batch = batch(*[()] * len(states))
+        for number, (sample, state) in enumerate(zip(data_batch['data_samples'], states)):
+            sample.set_metainfo(dict(path=f'{number}.mp4', sound=state))
+        return data_batch
+
+    hook = ReadFailureHook(max_share=0.)
+    epoch(hook, runner, clips('ok', 'none', 'silent', 'partly'))
+    assert report(tmp_path) == {'1.mp4': ('without sound', 1)}
+    assert '0 samples of this epoch could not be read' in caplog.text
+    assert '1 samples have no sound' in caplog.text
+    caplog.clear()
+    hook = ReadFailureHook()
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, clips('none', 'ok', 'none'))
+    hook.after_test_epoch(runner)
+    assert report(tmp_path) == {'0.mp4': ('without sound', 1), '2.mp4': ('without sound', 1)}
+    assert '2 samples have no sound' in caplog.text

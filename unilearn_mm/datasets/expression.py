@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from .annotations import AUDIO, AnnotationError, AnnotationRow, class_id, read_annotations
 from .label_spaces import LABEL_SPACES, class_names, label_map, own_classes, read_classes
 from .locations import locate_audio, locate_clip
+from .log_mel import CACHE_SUFFIX
 from .manifests import FACE_CROPS, face_crops
 
 NAMES_SHOWN = 5  # how many missing files an error lists
@@ -44,8 +45,9 @@ class ExpressionDataset(BaseActionDataset):
         data_root (str): Folder of the data set.
         data_prefix (dict): ``dict(media=FOLDER)``, relative to ``data_root``: where the paths in
             the annotation list start. ``dict(media=FOLDER, audio=FOLDER)`` gives every sample
-            its sound: the file that the list names for it in the audio folder, or else the one
-            that ``locations.locate_audio`` finds there. Without the second folder only what the
+            its sound: the file that the list names for it in the audio folder (or that file's
+            features, see tools/data/cache_sound.py), or else the one that
+            ``locations.locate_audio`` finds there. Without the second folder only what the
             list names is looked up, in the first one.
         pipeline (list): Transforms.
         source (str, optional): Name of this part of the data, unique among the parts that are
@@ -195,7 +197,8 @@ class ExpressionDataset(BaseActionDataset):
         if row.audio is None:
             return locate_audio(self._sound_folder, row.path)
         path = osp.join(self._sound_folder, row.audio)
-        return path if osp.isfile(path) else None
+        cached = osp.splitext(path)[0] + CACHE_SUFFIX
+        return next((file for file in (path, cached) if osp.isfile(file)), None)
 
     def _report_missing_sound(self, silent: List[str], num_rows: int) -> None:
         self.num_without_sound = len(silent)

@@ -25,7 +25,7 @@ from ..log_mel import (
 from ..sound_reader import Sound, read_sound
 from .loading import name_of
 
-OK, SILENT, PARTLY, NONE = 'ok', 'silent', 'partly', 'none'  # statuses of sound
+OK, SILENT, PARTLY, NO_SOUND = 'ok', 'silent', 'partly', 'none'  # statuses of sound
 SILENCE = -9.  # nats; a sine of -80 dB of full scale has about so much in its loudest bin
 WHOLE = 0.9  # share of what is shown that has sound; less is told
 LONGEST = 512  # frames of features that the recipes of the paper take, 5.135 s
@@ -157,12 +157,12 @@ class SoundFbank(BaseTransform):
         for view, sound, shown in zip(audios[:, 0], sounds, results.pop('sound_spans')):
             features = log_mel(*sound) if isinstance(sound, Sound) else sound
             if features is None or len(features.frames) == 0:
-                states.append(NONE)
+                states.append(NO_SOUND)
                 continue
             frames = features.frames[:self.num_frames]
             view[:len(frames)] = frames
             states.append(self._state(features, shown))
-        if self.missing == 'empty' and set(states) == {NONE}:
+        if self.missing == 'empty' and set(states) == {NO_SOUND}:
             audios = audios[:1, :, :0]
         results['audios'] = audios
         results['sound'] = next((state for state in states if state != OK), OK)

@@ -2,7 +2,7 @@
 
 import os.path as osp
 from collections import Counter
-from typing import Optional
+from typing import Optional, Sequence
 
 import pandas as pd
 from mmaction.registry import HOOKS
@@ -10,7 +10,11 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 
+from ...datasets.transforms.sound import NO_SOUND
 from ..batches import samples_of
+
+
+WITHOUT_SOUND = 'without sound'
 
 
 class TooManyUnreadableError(RuntimeError):
@@ -23,7 +27,8 @@ class ReadFailureHook(Hook):
 
     At the end of an epoch with failures, ``read_failures.csv`` in the log directory of the run
     names every file with the reason and how often it was read again or replaced on any rank, and
-    the log says how many samples were replaced.
+    the log says how many samples were replaced. Samples that went on without sound (packed with
+    the key ``sound`` of ``SoundFbank``) are named there too, also those of a test.
 
     Args:
         max_share (float): Greatest share of an epoch's samples that may be replaced.
@@ -44,6 +49,8 @@ class ReadFailureHook(Hook):
         self.steps = self.samples = self.replaced = 0
         self.reported = sum(self.failures.values())
 
+    before_test_epoch = before_train_epoch
+
     def after_train_iter(self,
                          runner,
                          batch_idx: int,
@@ -56,6 +63,7 @@ class ReadFailureHook(Hook):
         for sample in samples:
             failures = sample.get('read_failures', ())
             self.failures.update(failures)
+            self._note_sound(sample)
             self.replaced += sum(outcome == 'replaced' for _, _, outcome in failures)
         expected = self.samples / self.steps * len(runner.train_dataloader)
         if self.replaced > self.max_share * expected:
@@ -73,8 +81,27 @@ class ReadFailureHook(Hook):
         replaced = sum(rank[1] for rank in ranks)
         if sum(failures.values()) > sum(rank[2] for rank in ranks) and is_main_process():
             report = self._write(runner, failures)
-            runner.logger.warning(f'{replaced} samples of this epoch could not be read and were '
-                                  f'replaced by others of their source; see {report}')
+            without = sum(outcome == WITHOUT_SOUND for _, _, outcome in failures)
+            runner.logger.warning(
+                f'{replaced} samples of this epoch could not be read and were replaced by others '
+                f'of their source; {without} samples have no sound; see {report}')
+
+    def after_test_iter(self,
+                        runner,
+                        batch_idx: int,
+                        data_batch: DATA_BATCH = None,
+                        outputs: Optional[Sequence] = None) -> None:
+        """Note who has no sound."""
+        for sample in samples_of(data_batch):
+            self._note_sound(sample)
+
+    def after_test_epoch(self, runner, metrics: Optional[dict] = None) -> None:
+        """Write the report of all ranks."""
+        self.after_train_epoch(runner)
+
+    def _note_sound(self, sample) -> None:
+        if sample.get('sound') == NO_SOUND:
+            self.failures[sample.get('path'), 'no sound track, or no file', WITHOUT_SOUND] += 1
 
     @staticmethod
     def _write(runner, failures: Counter) -> str:
