@@ -13,7 +13,6 @@ from mmengine.hooks.hook import DATA_BATCH
 from ...datasets.transforms.sound import NO_SOUND
 from ..batches import samples_of
 
-
 WITHOUT_SOUND = 'without sound'
 
 
