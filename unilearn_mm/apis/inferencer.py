@@ -44,7 +44,17 @@ from ..models.checkpoints.fit import load_whole
 from .face_setting import face_setting
 from .face_windows import FaceLog, FaceWindow, face_windows
 from .recipe import prediction_recipe
-from .tables import FAILED, NO_FACE, NOT_CONFIDENT, OK, PROBABILITY_PREFIX, prediction_table
+from .sound import SoundSource, find_sound, pack_sound_alone, pack_with_sound, parts
+from .tables import (
+    FAILED,
+    NO_FACE,
+    NOT_CONFIDENT,
+    OK,
+    PROBABILITY_PREFIX,
+    SOUND,
+    SOUND_ALONE,
+    prediction_table,
+)
 from .windows import WindowRule
 from .zoo import resolve_model
 
@@ -149,7 +159,7 @@ class ExpressionInferencer(BaseInferencer):
     """
 
     preprocess_kwargs: ClassVar[set] = {'mode', 'faces', 'hop', 'smallest_face', 'keep_log',
-                                        'max_seconds'}
+                                        'max_seconds', 'sound_alone'}
     forward_kwargs: ClassVar[set] = {'features'}
     postprocess_kwargs: ClassVar[set] = {'abstain_below'}
 
@@ -246,6 +256,8 @@ class ExpressionInferencer(BaseInferencer):
             smallest_face (float): Shorter side in pixels of the smallest face that is scored.
             keep_log (bool): Keep what the pictures need.
             max_seconds (float, optional): End a stream or camera after this time.
+            sound_alone (bool): Score stretches without a face by their sound, with models that
+                hear (trained with ``modality_dropout``, or they have never heard alone).
 
         Yields:
             SourceResult: In the order of ``inputs``. What cannot be read is no error but a report.
@@ -272,7 +284,8 @@ class ExpressionInferencer(BaseInferencer):
                    hop: float = 1.,
                    smallest_face: float = 24.,
                    keep_log: bool = False,
-                   max_seconds: Optional[float] = None) -> Iterator[List[_Item]]:
+                   max_seconds: Optional[float] = None,
+                   sound_alone: bool = False) -> Iterator[List[_Item]]:
         """Cut the sources into windows and these into batches; see :meth:`predict`."""
         for name, value, known in (('mode', mode, MODES), ('faces', faces, FACES)):
             if value not in known:
@@ -283,7 +296,7 @@ class ExpressionInferencer(BaseInferencer):
         pending: List[_Item] = []
         for source in inputs:
             for item in self._items(source, mode, faces, hop, smallest_face, keep_log,
-                                    max_seconds):
+                                    max_seconds, sound_alone):
                 waiting = [other for other in pending if other.packed is not None]
                 if item.packed is not None and waiting and (
                         len(waiting) == batch_size or waiting[0].media != item.media):
@@ -367,11 +380,12 @@ class ExpressionInferencer(BaseInferencer):
                     return_datasample: bool = False, abstain_below: float = 0.) -> pd.DataFrame:
         """Rows as a table, without the labels of unsure ones; see :meth:`predict`."""
         for row in preds:
-            if row['status'] == OK and row['confidence'] < abstain_below:
+            if row['status'] in (OK, SOUND_ALONE) and row['confidence'] < abstain_below:
                 row.update(status=NOT_CONFIDENT, label='')
         classes = dict.fromkeys(name for pipeline in self.recipe.pipelines.values()
                                 for name in pipeline.classes)
-        return prediction_table(preds, list(classes))
+        with_sound = any(pipeline.with_sound for pipeline in self.recipe.pipelines.values())
+        return prediction_table(preds, list(classes), with_sound)
 
     def _init_model(self, cfg: Config, weights: str, device: Any = 'cpu') -> nn.Module:
         """A model of the recipe with all its weights; see :class:`BaseInferencer`."""
@@ -400,7 +414,8 @@ class ExpressionInferencer(BaseInferencer):
         return iter(tqdm(results, total=total, unit='file', disable=not self.show_progress))
 
     def _items(self, source: Source, mode: str, faces: str, hop: float, smallest_face: float,
-               keep_log: bool, max_seconds: Optional[float]) -> Iterator[_Item]:
+               keep_log: bool, max_seconds: Optional[float],
+               sound_alone: bool) -> Iterator[_Item]:
         """Windows of one source, packed, and then its end."""
         report, log, chosen = SourceReport(str(source)), FaceLog() if keep_log else None, None
         begin = time.perf_counter()
@@ -411,18 +426,20 @@ class ExpressionInferencer(BaseInferencer):
         try:
             if media not in self.recipe.pipelines:
                 raise PredictionError(f'{source}: a clip, but the recipe tests only images')
+            hears = self.recipe.pipelines[media].with_sound and not is_image
+            sound = SoundSource(find_sound(source) if hears else None, sound_alone)
             if faces == 'none' and mode == 'clip':
-                yield self._whole_source(source, media, report)
+                yield self._whole_source(source, media, report, sound)
             elif is_image:
                 yield from self._faces_of_image(source, media, report, log, faces, smallest_face)
             elif mode == 'clip':
-                yield from self._whole_track(source, report, log, smallest_face)
+                yield from self._whole_track(source, report, log, smallest_face, sound)
             else:
                 with open_frames(source, rate=self.fps) as frames:
                     stream = self._face_stream(frames, faces, max_seconds)
                     rule = WindowRule(self.recipe.frames, max(1, round(hop * self.fps)))
                     for window in face_windows(stream, rule, 1 / self.fps, smallest_face, log):
-                        yield self._packed('video', window, views=False)
+                        yield from self._packed('video', window, False, sound)
                     chosen = self._close(report, frames, stream, faces)
         except (MediaReadError, PredictionError) as error:
             report.status, report.reason = FAILED, str(error)
@@ -455,13 +472,15 @@ class ExpressionInferencer(BaseInferencer):
             return largest_track(summary.tracks).track
         return None
 
-    def _whole_source(self, source: Source, media: str, report: SourceReport) -> _Item:
+    def _whole_source(self, source: Source, media: str, report: SourceReport,
+                      sound: SoundSource) -> _Item:
         """A source that is a face clip or crop, read by the recipe's own pipeline."""
         location = locate_clip(str(source))
         if location is None:
             raise MediaReadError(f'{source}: does not exist')
-        packed = self._pack(media, dict(location), views=True)
-        views, _, frames = packed['inputs'].shape[:3]
+        packed = self._pack(media, dict(location), True, sound, (0., np.inf))
+        inputs = packed['inputs']
+        views, _, frames = (inputs['imgs'] if isinstance(inputs, dict) else inputs).shape[:3]
         report.frames = report.frames_with_face = views * frames
         report.faces = 1
         if media == 'video' and not str(location['path']).endswith(PACKED_SUFFIX):
@@ -486,10 +505,10 @@ class ExpressionInferencer(BaseInferencer):
             report.status, report.reason = NO_FACE, _no_face(report)
         stream = [FrameFaces(frame, tuple(found), False)]
         for window in face_windows(stream, WindowRule(1, 1), 0., smallest_face, log):
-            yield self._packed(media, window, views=True)
+            yield from self._packed(media, window, True, SoundSource(None, False))
 
     def _whole_track(self, source: Source, report: SourceReport, log: Optional[FaceLog],
-                     smallest_face: float) -> Iterator[_Item]:
+                     smallest_face: float, sound: SoundSource) -> Iterator[_Item]:
         """The largest track as one clip, or why there is none.
 
         Its frames are those of the clips of the training data: at the rate at which these were
@@ -503,19 +522,35 @@ class ExpressionInferencer(BaseInferencer):
             chosen = self._close(report, frames, stream, 'largest')
         for window in windows:
             if window.face == (-1 if chosen is None else chosen):
-                yield self._packed('video', window, views=True)
+                yield from self._packed('video', window, True, sound)
 
-    def _packed(self, media: str, window: FaceWindow, views: bool) -> _Item:
+    def _packed(self, media: str, window: FaceWindow, views: bool,
+                sound: SoundSource) -> Iterator[_Item]:
         """Crops through the recipe's pipeline; what is not scored goes on without."""
-        if window.crops is None:
-            return _Item(media, window, None)
-        packed = self._pack(media, dict(array=window.crops, total_frames=len(window.crops)), views)
-        return _Item(media, window._replace(crops=None), packed)
+        if window.crops is not None:
+            sample = dict(array=window.crops, total_frames=len(window.crops))
+            packed = self._pack(media, sample, views, sound, (window.start, window.end))
+            yield _Item(media, window._replace(crops=None), packed)
+        elif window.status == NO_FACE and sound.alone and sound.path is not None:
+            for start, end in parts(window.start, window.end,
+                                    self.recipe.frames / self.fps):
+                part = window._replace(start=start, end=end)
+                heard = pack_sound_alone(self.pipelines[media, views], self._sample(media),
+                                         sound.path, (start, end))
+                yield _Item(media, part if heard is None else part._replace(status=SOUND_ALONE),
+                            heard)
+        else:
+            yield _Item(media, window, None)
 
-    def _pack(self, media: str, sample: dict, views: bool) -> dict:
-        task = self.recipe.pipelines[media].task
-        return self.pipelines[media, views](dict(
-            sample, media=media, task=task, source='prediction', start_index=0, modality='RGB'))
+    def _pack(self, media: str, sample: dict, views: bool, sound: SoundSource,
+              span: Tuple[float, float]) -> dict:
+        return pack_with_sound(self.pipelines[media, views], {**sample, **self._sample(media)},
+                               sound.path, span)
+
+    def _sample(self, media: str) -> dict:
+        """What all samples of a prediction have."""
+        return dict(media=media, task=self.recipe.pipelines[media].task, source='prediction',
+                    start_index=0, modality='RGB')
 
     def _result(self, ends: Tuple[SourceReport, Optional[FaceLog], Optional[int]],
                 rows: List[tuple], abstain_below: float) -> SourceResult:
@@ -549,6 +584,8 @@ class ExpressionInferencer(BaseInferencer):
             row.update(label=pipeline.classes[best], confidence=float(scores[best]), **{
                 f'{PROBABILITY_PREFIX}{cls}': float(score)
                 for cls, score in zip(pipeline.classes, scores)})
+            if pipeline.with_sound:
+                row[SOUND] = sample.sound
         return row
 
 

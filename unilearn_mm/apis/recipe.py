@@ -5,6 +5,7 @@ from typing import Dict, List, NamedTuple, Optional
 from mmengine.config import Config
 
 from ..datasets.label_spaces import class_names, read_classes
+from .sound import uses_sound, without_demands
 
 # Of recipes that say nothing: films run at 24 to 30 frames per second, and the published models
 # have seen 64 frames of them (UniLearn: 16, every fourth)
@@ -24,6 +25,11 @@ class ClipPipeline(NamedTuple):
     classes: tuple
     views: List[dict]
     one_view: List[dict]
+
+    @property
+    def with_sound(self) -> bool:
+        """Whether the model hears."""
+        return uses_sound(self.views)
 
 
 class PredictionRecipe(NamedTuple):
@@ -69,8 +75,9 @@ def prediction_recipe(config: Config, task: Optional[str] = None) -> PredictionR
             first = test[0]
             checked = [part for part in _data_sets(config, 'val_dataloader', media)
                        if part['task'] == first['task']] or [first]
-            pipelines[media] = ClipPipeline(first['task'], _classes(first), first['pipeline'],
-                                            checked[0]['pipeline'])
+            pipelines[media] = ClipPipeline(first['task'], _classes(first),
+                                            without_demands(first['pipeline']),
+                                            without_demands(checked[0]['pipeline']))
     if not pipelines:
         raise RecipeError(f'{config.filename}: no ExpressionVideoDataset or ExpressionImageDataset '
                           'in its test_dataloader, so its classes are unknown; predict with a '

@@ -17,6 +17,10 @@ RATES = (1000, 768000)  # Hz; more or less is a damaged header
 ZEROS = dict(u1=128)  # what stands for 0 in a sample format, where it is not 0
 
 
+class SoundReadError(MediaReadError):
+    """The sound of a file cannot be decoded; the message names it."""
+
+
 class Sound(NamedTuple):
     """A stretch of sound.
 
@@ -48,16 +52,28 @@ def read_sound(path: str, start: float, seconds: float) -> Optional[Sound]:
         Sound, optional: None if there is no sound track.
 
     Raises:
-        MediaReadError: If the file cannot be opened or the sound cannot be decoded.
+        SoundReadError: If the file cannot be opened or the sound cannot be decoded.
     """
     try:
-        with av.open(path, options=dict(format_whitelist=SOUND_FORMATS),
-                     metadata_errors='replace') as container:
+        with _open(path) as container:
             stream = container.streams.best('audio')
             return None if stream is None else _decode(container, stream, start, seconds)
     except VIDEO_ERRORS as error:
-        raise MediaReadError(f'{path}: the sound cannot be decoded (truncated, or neither a video '
+        raise SoundReadError(f'{path}: the sound cannot be decoded (truncated, or neither a video '
                              f'nor a sound file?): {first_line(error)}') from error
+
+
+def has_sound(path: str) -> bool:
+    """Whether a file can be opened and has a sound track."""
+    try:
+        with _open(path) as container:
+            return bool(container.streams.audio)
+    except VIDEO_ERRORS:
+        return False
+
+
+def _open(path: str) -> av.container.InputContainer:
+    return av.open(path, options=dict(format_whitelist=SOUND_FORMATS), metadata_errors='replace')
 
 
 def _decode(container, stream, start: float, seconds: float) -> Sound:
