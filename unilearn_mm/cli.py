@@ -60,6 +60,9 @@ def _add_predict(commands) -> None:
     what.add_argument('--abstain-below', type=float, default=0., metavar='P',
                       help='no label where the confidence is lower')
     what.add_argument('--max-seconds', type=float, help='end a stream or camera after this time')
+    what.add_argument('--sound-alone', action='store_true',
+                      help='stretches without a face are scored by their sound, by a model that '
+                      'hears')
     what.add_argument('--frames-are-clips', action='store_true',
                       help='a folder of images is one clip, not many images')
     what.add_argument('--labels', metavar='LIST', help='annotation list (sample_id,path,label); '

@@ -293,6 +293,8 @@ class ExpressionInferencer(BaseInferencer):
         if not hop > 0 or batch_size < 1:
             raise ValueError(f'hop must be positive seconds and batch_size at least 1, found {hop} '
                              f'and {batch_size}')
+        if sound_alone and not any(one.with_sound for one in self.recipe.pipelines.values()):
+            raise ValueError(f'sound_alone: {self.model_name} does not hear')
         pending: List[_Item] = []
         for source in inputs:
             for item in self._items(source, mode, faces, hop, smallest_face, keep_log,

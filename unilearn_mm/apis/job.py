@@ -75,9 +75,9 @@ def predict_job(args: argparse.Namespace) -> int:
 def _what_matters(args: argparse.Namespace) -> dict:
     """The options that change an output, for its fingerprint and for whoever does it again."""
     names = ('task', 'device', 'dtype', 'uncalibrated', 'mode', 'hop', 'abstain_below',
-             'max_seconds', 'faces', 'crop', 'detector', 'detector_weights', 'det_thr',
-             'smallest_face', 'smallest_scored', 'table', 'timeline', 'video', 'srt', 'vtt',
-             'elan', 'features', 'no_faces_in_pictures')
+             'max_seconds', 'sound_alone', 'faces', 'crop', 'detector', 'detector_weights',
+             'det_thr', 'smallest_face', 'smallest_scored', 'table', 'timeline', 'video', 'srt',
+             'vtt', 'elan', 'features', 'no_faces_in_pictures')
     return {name: getattr(args, name) for name in names}
 
 
@@ -112,7 +112,7 @@ class _Start:
             options=dict(mode=args.mode, faces=args.faces, hop=args.hop,
                          smallest_face=args.smallest_scored, max_seconds=args.max_seconds,
                          abstain_below=args.abstain_below, features=args.features,
-                         batch_size=args.batch_size),
+                         sound_alone=args.sound_alone, batch_size=args.batch_size),
             wanted=Wanted(args.table, args.timeline, args.video,
                           tuple(suffix for suffix, there in (('.srt', args.srt),
                                                              ('.vtt', args.vtt)) if there),
