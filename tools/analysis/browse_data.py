@@ -74,7 +74,9 @@ def sheet_rows(cfg: Config, split: str, samples: int, epoch: int) -> Dict[str, L
             if len(found) >= samples:
                 continue
             data = preprocessor(batch, training=split == 'train')
-            pixels = (data['inputs'] * preprocessor.std + preprocessor.mean).round()
+            inputs = data['inputs']
+            frames = inputs['imgs'] if isinstance(inputs, dict) else inputs
+            pixels = (frames * preprocessor.std + preprocessor.mean).round()
             pixels = pixels.clamp(0, 255).to(torch.uint8)
             for clip, sample in list(zip(pixels, data['data_samples']))[:samples - len(found)]:
                 frames = clip.permute(0, 2, 3, 4, 1).flatten(0, 1).numpy()  # views one by one
@@ -95,6 +97,8 @@ def describe(sample: ActionDataSample, label_spaces: Dict[str, List[str]]) -> st
                       for index in np.argsort(-label.numpy()) if label[index] > 0]
         else:
             lines.append(names[label.item()])
+    if 'sound' in sample:
+        lines.append(f'sound: {sample.sound}')
     return '\n'.join(lines)
 
 

@@ -1,5 +1,6 @@
 """Sound in a prediction: where a source has it, and what of it belongs to a window."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Tuple, Union
 
@@ -107,4 +108,4 @@ def parts(start: float, end: float, seconds: float) -> List[Tuple[float, float]]
     """A stretch in equal parts of about so many seconds."""
     count = max(1, round((end - start) / seconds))
     borders = np.linspace(start, end, count + 1).tolist()
-    return list(zip(borders, borders[1:]))
+    return list(pairwise(borders))

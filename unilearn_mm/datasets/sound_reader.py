@@ -88,6 +88,7 @@ def _decode(container, stream, start: float, seconds: float) -> Sound:
                        stream=stream)
     pieces: List[Tuple[int, np.ndarray]] = []
     rate = place = first = last = 0
+    begun = False
     for frame in container.decode(stream):
         if not rate:
             rate = _checked_rate(frame.sample_rate)
@@ -100,11 +101,13 @@ def _decode(container, stream, start: float, seconds: float) -> Sound:
             time = frame.pts * frame.time_base
             origin = time if origin is None else origin
             told = round((time - origin) * rate)
-            place = told if not pieces or abs(told - place) > JITTER * rate else place
+            place = told if not begun or abs(told - place) > JITTER * rate else place
         if place >= last:
             break
-        pieces.append((place, _first_channel(frame)))
+        if place + frame.samples > first:
+            pieces.append((place, _first_channel(frame)))
         place += frame.samples
+        begun = True
     rate = rate or _checked_rate(stream.codec_context.sample_rate)  # a track without a packet
     return Sound(_laid(pieces, first, last), rate)
 

@@ -16,6 +16,7 @@ from .readers import undecodable
 TIMED = ('mp4', 'matroska')
 # no playlists: they make FFmpeg open other files and addresses
 FORMATS = 'mov,mp4,matroska,webm,avi,mpeg,mpegts,asf,flv,ogg'
+USUAL_RATE = 25  # frames per second of a file that does not say
 # PyAV raises ValueError and IndexError for what FFmpeg does not call an error
 VIDEO_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError)
 
@@ -61,7 +62,7 @@ class VideoReader:
 
     def time_of(self, index: int) -> float:
         """Seconds from the first frame to frame ``index``, which may be one past the last."""
-        rate = self.stream.average_rate or self.stream.guessed_rate
+        rate = self.stream.average_rate or self.stream.guessed_rate or USUAL_RATE
         if self.times is None:
             return float(index / rate)
         known = min(index, self.num_frames - 1)
