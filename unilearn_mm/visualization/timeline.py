@@ -14,7 +14,7 @@ CLASS_COLOURS = dict(
     disappointment='#4b5563', helplessness='#94a83d')
 _OTHERS = ('#cc79a7', '#117733', '#332288', '#ddcc77', '#88ccee', '#aa4499')
 MAX_LANES = 12
-MIN_WRITTEN = 0.02  # of the duration: shorter stretches have only a colour
+MIN_WRITTEN = 0.08  # of the duration: shorter stretches have only a colour
 THUMBNAILS = 10  # in a lane at the most
 
 
@@ -108,13 +108,11 @@ def _draw_faces(ax: Axes, lane: Lane, duration: float) -> None:
     borders = (lane.times[1:] + lane.times[:-1]) / 2
     starts = np.maximum(np.r_[lane.spans[:1, 0], borders], lane.spans[:, 0])
     ends = np.minimum(np.r_[borders, lane.spans[-1:, 1]], lane.spans[:, 1])
-    before = ''
-    for start, end, label in zip(starts, ends, lane.labels):
+    for start, end, label in _runs(starts, ends, lane.labels):
         if label:
             ax.axvspan(start, end, ymax=0.16, color=colour_of(label), linewidth=0)
-            if end - start > MIN_WRITTEN * duration and label != before:
-                ax.text(start + duration / 200, 0.08, label, fontsize=7, color='white', va='center')
-        before = label
+        if label and end - start > MIN_WRITTEN * duration:
+            ax.text(start + duration / 200, 0.08, label, fontsize=7, color='white', va='center')
     ax.set(yticks=[], ylim=(0, 1))
     for side in ('left', 'right', 'top'):
         ax.spines[side].set_visible(False)
@@ -124,6 +122,18 @@ def _draw_faces(ax: Axes, lane: Lane, duration: float) -> None:
         inset = ax.inset_axes((time / duration - 0.05, 0.2, 0.1, 0.8))
         inset.imshow(crop)
         inset.axis('off')
+
+
+def _runs(starts: np.ndarray, ends: np.ndarray,
+          labels: Sequence[str]) -> List[Tuple[float, float, str]]:
+    """Neighbours of one label as one stretch."""
+    runs: List[Tuple[float, float, str]] = []
+    for start, end, label in zip(starts.tolist(), ends.tolist(), labels):
+        if runs and runs[-1][1:] == (start, label):
+            runs[-1] = runs[-1][0], end, label
+        else:
+            runs.append((start, end, label))
+    return runs
 
 
 def _thinned(thumbnails: Sequence[Tuple[float, np.ndarray]],
