@@ -4,7 +4,7 @@ from typing import Dict, NamedTuple, Optional, Tuple, Union
 
 import torch
 from mmaction.registry import MODELS
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleDict
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ class ModalityEncoder(VisionTransformer):
         return self.drop_after_pos(tokens + positions)
 
 
-class Branch(nn.Module):
+class Branch(BaseModule):
     """An encoder, its prompts, and its sides of the fusion bottlenecks behind its layers.
 
     Args:
@@ -181,7 +181,7 @@ class AVFusionViT(BaseModule):
         encoders = {
             VISUAL: ModalityEncoder(**{**common, 'img_size': 224, **visual}, in_channels=3),
             AUDIO: ModalityEncoder(**{**common, 'img_size': (512, 128), **audio}, in_channels=1)}
-        self.branches = nn.ModuleDict(
+        self.branches = ModuleDict(
             {name: Branch(encoder, num_prompts, prompt_every, latent_dims)
              for name, encoder in encoders.items()})
         self.temporal = TemporalTransformer(num_frames, **temporal)
