@@ -11,6 +11,7 @@ from mma_dfer_models import SMALL, inputs, official, ours, recognizer_cfg
 from mmaction.registry import MODELS
 from safetensors.torch import save_file
 
+from unilearn_mm.datasets.label_spaces import class_names
 from unilearn_mm.engine.checkpoint_files import UnsafeCheckpointError, read_checkpoint
 from unilearn_mm.models.checkpoints.family import FamilyError, known_families
 from unilearn_mm.models.checkpoints.fit import CheckpointMismatchError, adopt, load_whole
@@ -108,6 +109,27 @@ def test_round_trip_is_bitwise():
         MMA_DFER.restore(whole, dict(video='mafw'))
     with pytest.raises(FamilyError, match='a file of MMA-DFER has one head; found the tasks a, b'):
         MMA_DFER.convert(state, recognizer.backbone, dict(video='a', image='b'))
+
+
+def test_classes_of_mafw_are_put_into_our_order():
+    theirs = ('happiness', 'sadness', 'neutral', 'anger', 'surprise', 'disgust', 'fear',
+              'contempt', 'anxiety', 'helplessness', 'disappointment')
+    sizes = SMALL._replace(num_classes=11)
+    model = official(sizes)
+    recognizer = MODELS.build(recognizer_cfg(sizes, task='mafw')).eval()
+    state = model.state_dict()
+    recognizer.load_state_dict(
+        MMA_DFER.convert(state, recognizer.backbone, dict(only='mafw')).state)
+    imgs, audios = inputs()
+    scores = dict(zip(theirs, model(imgs, audios).T))
+    found = logits_of(recognizer, imgs, audios)
+    for column, name in zip(found.T, class_names('mafw')):
+        torch.testing.assert_close(column, scores[name], rtol=0, atol=1e-5)
+    back = MMA_DFER.restore(recognizer.state_dict(), {}).state
+    for part in ('weight', 'bias'):
+        assert torch.equal(back[f'our_classifier.{part}'], state[f'our_classifier.{part}'])
+    with pytest.raises(FamilyError, match='7 classes, expected the 11 of mafw'):
+        MMA_DFER.convert(official().state_dict(), recognizer.backbone, dict(only='mafw'))
 
 
 def test_wrong_files_are_refused(tmp_path):

@@ -4,6 +4,7 @@ The names are those of the published checkpoints (``Generate_Model``).
 """
 
 import re
+from typing import List, Optional, Tuple
 
 import torch
 from torch import nn
@@ -48,6 +49,8 @@ _NAMES = (
         ('1.fn.norm.{wb}', 'ln2.{wb}'),
         ('1.fn.fn.net.0.{wb}', 'ffn.layers.0.0.{wb}'),
         ('1.fn.fn.net.3.{wb}', 'ffn.layers.1.{wb}'))))
+# our class of each of theirs, where the numbers differ
+_CLASSES = dict(mafw=(6, 9, 8, 0, 10, 4, 5, 2, 1, 7, 3))
 _UNUSED_NORM = r'temporal_net\.temporal_transformer\.layers\.\d+\.[01]\.fn\.norm2\.(weight|bias)'
 _UNUSED_HEADS = dict(image_encoder=12, audio_model=1000)  # classes of the heads that nothing uses
 
@@ -56,7 +59,8 @@ def convert(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
     """For ``AVFusionViT``; see :class:`Family`.
 
     Left out are the tensors that the official computation does not use: the heads of both
-    encoders and a second norm in each half of the temporal layers.
+    encoders and a second norm in each half of the temporal layers. The classes of MAFW are put
+    into the order of ``label_spaces``.
     """
     names = [(theirs, f'backbone.{ours}') for theirs, ours in _NAMES]
     lost = [r'(image_encoder|audio_model)\.head\.(weight|bias)', _UNUSED_NORM]
@@ -64,8 +68,9 @@ def convert(state: State, backbone: nn.Module, tasks: Tasks) -> Conversion:
         task = only_task(tasks.values(), NAME)
         names.append(('our_classifier.{wb}', f'cls_head.fc_cls.{task}.{{wb}}'))
     else:
+        task = None
         lost.append(r'our_classifier\.(weight|bias)')
-    parts, reshaped = dict(state), []
+    parts, reshaped = _reordered(state, task, back=False)
     for encoder, _ in _ENCODERS:
         key, prompts = f'{encoder}.pos_embed', state[f'{encoder}.learnable_prompts_init']
         table = parts.pop(key)
@@ -95,7 +100,7 @@ def restore(state: State, tasks: Tasks) -> Conversion:
     names.append((f'cls_head.fc_cls.{task}.{{wb}}', 'our_classifier.{wb}'))
     lost = (r'data_preprocessor\..*', rf'cls_head\.fc_cls\.(?!{re.escape(task)}\.).*')
     theirs, dropped = rename(state, rename_table(names, **VIT_FIELDS), lost)
-    reshaped = []
+    theirs, reshaped = _reordered(theirs, task, back=True)
     for encoder, classes in _UNUSED_HEADS.items():
         key = f'{encoder}.pos_embed'
         positions = theirs.pop(f'{encoder}.prompt_positions')
@@ -112,6 +117,24 @@ def restore(state: State, tasks: Tasks) -> Conversion:
         fill = torch.ones_like if key.endswith('weight') else torch.zeros_like
         theirs[key.replace('.norm.', '.norm2.')] = fill(theirs[key])
     return Conversion(theirs, dropped, reshaped)
+
+
+def _reordered(state: State, task: Optional[str], back: bool) -> Tuple[State, List[str]]:
+    """A copy of an official state dict whose classes are in our order (or back in theirs), and
+    the keys of what was changed.
+
+    Raises:
+        FamilyError: If the classifier has another number of classes than the task.
+    """
+    keys = [key for key in state if key.startswith('our_classifier.')] if task in _CLASSES else []
+    parts = dict(state)
+    for key in keys:
+        place = torch.tensor(_CLASSES[str(task)])
+        if len(state[key]) != len(place):
+            raise FamilyError(f'{key}: {len(state[key])} classes, expected the {len(place)} of '
+                              f'{task}')
+        parts[key] = state[key][place if back else place.argsort()]
+    return parts, keys
 
 
 def _start_of(family: Family, branch: str) -> Family:

@@ -59,8 +59,8 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
             a model or a hook that needs it sets it, for as long as it does. It costs a copy.
 
     Raises:
-        ValueError: If there is mixing and sound, which would not be mixed with the frames, or
-            modality dropout without both modalities.
+        ValueError: If there is mixing and sound, which would not be mixed with the frames,
+            modality dropout without both modalities, or a modality of another name.
     """
 
     def __init__(self,
@@ -75,6 +75,10 @@ class MixedMediaPreprocessor(ActionDataPreprocessor):
         if mixing is not None and audios is not None:
             raise ValueError('mixing mixes frames and labels, but not the sound; leave out either '
                              'mixing or audios')
+        if (isinstance(modalities, str) or not modalities
+                or not set(modalities) <= {FRAMES, SOUND}):
+            raise ValueError(f'modalities must be a list of {FRAMES!r} or {SOUND!r} or both, found '
+                             f'{modalities!r}')
         if modality_dropout is not None and (audios is None or len(modalities) < 2):
             raise ValueError('modality_dropout is for frames and sound; set audios and both '
                              'modalities, or leave it out')
