@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -279,8 +280,51 @@ def test_arguments_that_cannot_work(media, tmp_path, capsys, arguments, reason):
 def test_lists_that_cannot_work(media, tmp_path, capsys):
     for number, (rows, reason) in enumerate((
             (['x,x,0', 'y,y,1'], 'none of the 2 videos is in'),
-            (['x,sub/man,0', 'y,sub/man/more,0'], 'would lie inside that of sub/man'))):
+            (['x,sub/man,0', 'y,sub/man/more,0'], 'would lie inside that of sub/man'),
+            (['x,sub/man,0', 'y,sub/man.json/more,0'], 'would lie inside that of sub/man'),
+            (['x,sub/man,0', 'y,sub/man.npy,0'], 'would lie inside that of sub/man'),
+            ([f'x,{"ü" * 119},0', 'y,sub/man,0'], 'has 238 bytes'))):
         path = tmp_path / f'{number}.csv'
         path.write_text('\n'.join(['sample_id,path,label', *rows]) + '\n')
         assert run(media, tmp_path / 'out', '--lists', path) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_what_a_user_has_is_not_written_over(tmp_path, capsys):
+    """Raw frames where the clips would go, a list, a folder of another purpose."""
+    for name in ('out/clips/video/0.jpg', 'list/raw/video/0.jpg', 'other/reports/thesis.txt'):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'list' / 'train.csv').write_text('sample_id,path,label\na,video,0\n')
+    (tmp_path / 'file').touch()
+    before, raw = tree(tmp_path), tmp_path / 'list' / 'raw'
+    for media, out, more, reason in (
+            (tmp_path / 'out' / 'clips', 'out', [], 'over the raw videos'),
+            (raw, 'list/raw', [], 'over the raw videos'),
+            (raw, 'list', ['--lists', tmp_path / 'list' / 'train.csv'], 'train.csv would be wri'),
+            (raw, 'other', ['--overwrite'], 'holds reports, and no settings.json'),
+            (raw, 'file', [], 'is not a folder')):
+        assert run(media, tmp_path / out, *more) == 2
+        assert reason in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_a_disk_that_refuses_stops_the_run_and_keeps_what_is_done(media, tmp_path, capsys):
+    (tmp_path / 'raw').mkdir()
+    (tmp_path / 'raw' / 'a.mp4').symlink_to(media / 'none.mp4')
+    assert run(tmp_path / 'raw', tmp_path / 'out', '--format', 'npy') == 1
+    (tmp_path / 'raw' / 'b.mp4').symlink_to(media / 'sub' / 'man.mp4')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # less than a packed clip
+    try:
+        assert run(tmp_path / 'raw', tmp_path / 'out', '--format', 'npy') == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err
+    assert 'File too large' in error and 'are kept' in error
+    assert [path.name for path in (tmp_path / 'out' / 'reports').iterdir()] == ['a.json']
+    left = tmp_path / 'out' / 'reports' / '.b.json.01234567.tmp'
+    left.write_text('{')  # as a kill leaves it
+    assert run(tmp_path / 'raw', tmp_path / 'out', '--format', 'npy') == 1
+    assert '1 done or missing, 1 to do' in capsys.readouterr().out
+    assert not left.exists() and report_of(tmp_path / 'out', 'b')['status'] == 'ok'

@@ -47,6 +47,16 @@ from preparation.face_extraction import (
     failed,
 )
 from preparation.face_lists import RawList, read_lists, unlabelled_list, write_list
+from preparation.face_places import (
+    CLIPS,
+    OVERLAYS,
+    REPORTS,
+    SETTINGS,
+    SHEETS,
+    UNFINISHED,
+    check_names,
+    check_places,
+)
 from preparation.reasons import MISSING, NEITHER, reproducible
 from preparation.samples import PrepareError
 from tqdm import tqdm
@@ -56,11 +66,11 @@ from unilearn_mm.faces.alignment import PRESETS
 from unilearn_mm.faces.clip_files import FORMATS
 from unilearn_mm.faces.search import SearchSettings
 from unilearn_mm.faces.tracking import TrackingSettings
-from unilearn_mm.files import write_atomically
+from unilearn_mm.files import interrupted_writes, write_atomically
+from unilearn_mm.media import VIDEO_SUFFIXES
 from unilearn_mm.processes import Stopped, run_bounded
 
-CLIPS, REPORTS, UNFINISHED = 'clips', 'reports', '.unfinished'
-EXTRAS = {OVERLAY: ('overlay', '.mp4'), SHEET: ('sheets', '.png')}  # folder and suffix in OUT
+EXTRAS = {OVERLAY: (OVERLAYS, '.mp4'), SHEET: (SHEETS, '.png')}  # folder and suffix in OUT
 NAMES_SHOWN = 5  # how many videos without a clip are named at the end; the manifests have them all
 
 
@@ -103,15 +113,23 @@ class Workshop:
         shutil.rmtree(self.out / UNFINISHED, ignore_errors=True)
         if overwrite:
             shutil.rmtree(self.out / REPORTS, ignore_errors=True)
-        path = self.out / 'settings.json'
+        path = self.out / SETTINGS
         if path.exists() and not overwrite:
-            found = json.loads(path.read_text(encoding='utf-8'))
+            try:
+                found = json.loads(path.read_text(encoding='utf-8'))
+            except ValueError as error:
+                raise PrepareError(f'{path} is damaged ({error}): delete it with {self.out}, or '
+                                   'make everything anew with --overwrite.') from error
             differing = _differences(found, json.loads(json.dumps(self.made)))
             if differing:
                 raise PrepareError(f'{self.out} holds clips that were made in another way: '
                                    f'{"; ".join(differing)}. Choose another --out, or make all of '
                                    'them anew with --overwrite.')
         self.out.mkdir(parents=True, exist_ok=True)
+        for folder in (self.out, *(place for place in (self.out / REPORTS).rglob('*')
+                                   if place.is_dir()), self.out / REPORTS):
+            for left in interrupted_writes(folder):  # by a run that was killed
+                left.unlink()
         write_atomically(path, _as_bytes(self.made))
 
     def report(self, name: str) -> dict | None:
@@ -190,23 +208,18 @@ def find_videos(media: Path, lists: list[RawList]) -> list[Video]:
     """The videos of the lists, each once.
 
     Raises:
-        PrepareError: If none of them is there, or the clip of one would lie inside another.
+        PrepareError: If none of them is there, or one of them cannot have files of its own.
     """
     videos = []
     for name in dict.fromkeys(row.path for part in lists for row in part.rows):
         location = locate_clip(str(media / name))
-        there = os.path.lexists(media / name)
+        there = any(os.path.lexists(f'{media / name}{suffix}') for suffix in ('', *VIDEO_SUFFIXES))
         videos.append(Video(name, Path(location['path'])) if location else
                       Video(name, None, NEITHER if there else MISSING))
     if not any(video.source for video in videos):
         raise PrepareError(f'none of the {len(videos)} videos is in {media}, e.g. '
                            f'{videos[0].name}; check --media.')
-    names = {video.name for video in videos}
-    for name in names:
-        around = next((str(folder) for folder in Path(name).parents if str(folder) in names), None)
-        if around:
-            raise PrepareError(f'the clip of {name} would lie inside that of {around}: rename or '
-                               'leave out one of them.')
+    check_names([video.name for video in videos])
     return videos
 
 
@@ -315,18 +328,25 @@ def main(argv: list[str] | None = None) -> int:
             raise PrepareError(f'--rate is {arguments.rate}: expected frames per second.')
         if not media.is_dir():
             raise PrepareError(f'--media {media} is not a folder.')
+        if out.exists() and not out.is_dir():
+            raise PrepareError(f'--out {out} is not a folder.')
         lists = (read_lists(arguments.lists) if arguments.lists else
                  [unlabelled_list(list(find_clips(media, out)), out / UNFINISHED / 'names.csv')])
         if arguments.faces == ALL and any(row.label for part in lists for row in part.rows):
             raise PrepareError('the lists have labels, and a label belongs to one face: use '
                                '--faces largest, or lists without labels.')
+        check_places(media, out, arguments.lists, [part.name for part in lists])
         videos = find_videos(media, lists)
         workshop = Workshop(out, build_task(arguments))
         workshop.claim(arguments.overwrite)
         reports = extract_all(videos, media, workshop, arguments.workers, arguments.time_limit)
         manifests = [write_list(part, reports, workshop.made, out) for part in lists]
-    except (PrepareError, OSError) as error:
+    except PrepareError as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'error: {error}. The clips that are done in {out} are kept: start again when this '
+              'is put right.', file=sys.stderr)
         return 2
     return _tell(reports, manifests, out)
 

@@ -50,6 +50,7 @@ def find_clips(media: Path, out: Path) -> dict[str, Path]:
                            f'({", ".join(IMAGE_SUFFIXES)}) or video files '
                            f'({", ".join(VIDEO_SUFFIXES)}).')
     if others:
-        print('no clips, left out: '
-              + ', '.join(f'{count} x {suffix}' for suffix, count in sorted(others.items())))
+        told = ', '.join(f'{count} x {suffix}' for suffix, count in sorted(others.items()))
+        # a name need not be text
+        print('no clips, left out: ' + told.encode(errors='backslashreplace').decode())
     return clips
