@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'faces'))
-from real_media import real_media  # noqa: E402
+from real_media import real_media
 
 PATH = Path(__file__).parents[2] / 'tools' / 'benchmark' / 'torture_faces.py'
 
