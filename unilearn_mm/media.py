@@ -4,8 +4,11 @@ import os
 import re
 from typing import List, Optional
 
+import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import Type as SideData
 from PIL import Image
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
@@ -67,7 +70,17 @@ def read_image(path: str) -> np.ndarray:
     return image
 
 
-def upright_pixels(pixels: np.ndarray, display_matrix: Optional[bytes]) -> np.ndarray:
+def display_matrix(frame: av.VideoFrame) -> Optional[bytes]:
+    """How a decoded frame is to be turned, for :func:`upright_pixels`; None where it is not told.
+
+    ``frame.side_data`` and the frame refer to each other, so that the pixels of every frame that
+    was asked for it stay in memory until Python looks for such circles: hundreds of megabytes.
+    """
+    data = SideDataContainer(frame).get(SideData.DISPLAYMATRIX)
+    return None if data is None else bytes(data)
+
+
+def upright_pixels(pixels: np.ndarray, matrix: Optional[bytes]) -> np.ndarray:
     """Pixels turned and mirrored as a display matrix says.
 
     Phones store what the sensor saw and write beside it how to turn it. Players obey; so do
@@ -75,16 +88,16 @@ def upright_pixels(pixels: np.ndarray, display_matrix: Optional[bytes]) -> np.nd
 
     Args:
         pixels (np.ndarray): (H, W, 3) uint8, as they are stored.
-        display_matrix (bytes, optional): The pixel (x, y) is shown at (a x + c y, b x + d y), in
+        matrix (bytes, optional): The pixel (x, y) is shown at (a x + c y, b x + d y), in
             16.16 fixed point and the order a, b, u, c, d, v, x, y, w (libavutil/display.h; ISO
             14496-12, 8.3.2).
 
     Returns:
         np.ndarray: (H, W, 3) or (W, H, 3) uint8, contiguous.
     """
-    if display_matrix is None:
+    if matrix is None:
         return pixels
-    a, b, _, c, d = np.frombuffer(bytes(display_matrix), np.int32)[:5]
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5]
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return np.ascontiguousarray(pixels[::-1 if d < 0 else 1, ::-1 if a < 0 else 1])

@@ -6,10 +6,9 @@ from typing import Iterator, List, Optional, Sequence
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
-from ..media import MediaReadError, first_line, upright_pixels
+from ..media import MediaReadError, display_matrix, first_line, upright_pixels
 from .readers import undecodable
 
 # containers that store when a frame is shown; of the others (AVI) only the order is known
@@ -124,7 +123,7 @@ class VideoReader:
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         pixels = self.reformatter.reformat(frame, format='rgb24').to_ndarray()
-        return upright_pixels(pixels, frame.side_data.get(Type.DISPLAYMATRIX))
+        return upright_pixels(pixels, display_matrix(frame))
 
     def _start_of(self, index: int) -> int:
         """The last frame, up to ``index``, at which decoding can start."""

@@ -12,11 +12,10 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Tup
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from ..media import MediaReadError, first_line, read_image, upright_pixels
+from ..media import MediaReadError, display_matrix, first_line, read_image, upright_pixels
 
 IMAGES_PER_SECOND = 25.0  # of a folder, which has no times of its own
 MAX_PIXELS = 1 << 27  # of a frame or image: 8K video has 2 ** 25; more is taken for an attack
@@ -154,7 +153,7 @@ class VideoSource:
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         width, height = _square_pixels(frame.width, frame.height, self.stream.sample_aspect_ratio)
         image = self.reformatter.reformat(frame, width, height, 'rgb24', threads=1).to_ndarray()
-        return upright_pixels(image, frame.side_data.get(SideData.DISPLAYMATRIX))
+        return upright_pixels(image, display_matrix(frame))
 
 
 def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
