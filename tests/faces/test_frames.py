@@ -1,6 +1,7 @@
 """Frames come upright, at the right time, and whatever a file is like."""
 
 import functools
+import gc
 import http.server
 import os
 import shutil
@@ -9,6 +10,7 @@ import tracemalloc
 import zlib
 from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from videos import (
     write_sound,
 )
 
+from unilearn_mm.datasets.video_reader import VideoReader
 from unilearn_mm.faces.frames import FrameStream, open_frames
 from unilearn_mm.faces.sources import Picture
 from unilearn_mm.media import MediaReadError
@@ -415,3 +418,23 @@ def test_a_few_frames_in_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8e6
+
+
+@pytest.mark.parametrize('way', ['stream', 'random access'])
+def test_frames_are_freed_at_once(clip, way):
+    """PyAV's own side data would keep each until Python looks for circles."""
+    def frames():
+        return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+    gc.collect()
+    before, held = frames(), []
+    gc.disable()
+    try:
+        if way == 'stream':
+            with open_frames(clip) as stream:
+                held = [frames() for _ in stream]
+        else:
+            reader = VideoReader(str(clip))
+            held = [frames() for index in range(NUM_FRAMES) if reader.read([index])]
+    finally:
+        gc.enable()
+    assert len(held) == NUM_FRAMES and max(held) <= before + 4
