@@ -53,7 +53,7 @@ def read_image(path: str) -> np.ndarray:
         np.ndarray: (H, W, 3) uint8 RGB.
 
     Raises:
-        MediaReadError: If the file is missing, no image, or cut short.
+        MediaReadError: If the file is missing, no image, too large, or cut short.
     """
     try:
         with open(path, 'rb') as file:
@@ -62,7 +62,10 @@ def read_image(path: str) -> np.ndarray:
         raise MediaReadError(f'{path}: the image file cannot be read: {error.strerror}') from error
     if not data:
         raise MediaReadError(f'{path}: the image file is empty (0 bytes)')
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # more pixels than OpenCV reads, for one
+        raise MediaReadError(f'{path}: cannot be decoded as an image: {error.err}') from error
     if image is None:
         raise MediaReadError(f'{path}: cannot be decoded as an image (damaged or cut short?)')
     if data.startswith(JPEG_START) and not data.endswith(JPEG_END):

@@ -1,5 +1,7 @@
 """Clips of all three kinds are read exactly; unreadable ones are named."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -147,6 +149,11 @@ def test_broken_and_missing_images(tmp_path):
         read([0], media='image', filename=str(tmp_path / 'broken.jpg'))
     with pytest.raises(MediaReadError, match=r'gone\.jpg: .* cannot be read: No such file'):
         read([0], media='image', filename=str(tmp_path / 'gone.jpg'))
+    header = struct.pack('>4sIIBBBBB', b'IHDR', 50000, 50000, 8, 2, 0, 0, 0)
+    (tmp_path / 'bomb.png').write_bytes(b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + header
+                                        + struct.pack('>I', zlib.crc32(header)))
+    with pytest.raises(MediaReadError, match=r'bomb\.png: cannot be decoded as an image'):
+        read([0], media='image', filename=str(tmp_path / 'bomb.png'))
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'whole.jpg'), noise)
     whole = (tmp_path / 'whole.jpg').read_bytes()
