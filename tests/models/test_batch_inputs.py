@@ -115,6 +115,85 @@ def test_frames_are_not_mixed_without_their_sound():
         build(audios=SOUND, mixing=MIXING)
 
 
+# a missing modality
+
+
+def lacking(sound=(), frames=()):
+    """A batch of four, some of them without sound or without frames."""
+    data = batch()
+    for key, indices in (('audios', sound), ('imgs', frames)):
+        for index in indices:
+            data['inputs'][key][index] = data['inputs'][key][index][:, :, :0]
+    return data
+
+
+def test_who_lacks_what_is_told():
+    whole = build(audios=SOUND)(batch())['inputs']
+    assert set(whole) == {'imgs', 'audios'}
+    found = build(audios=SOUND)(lacking(sound=[1], frames=[0, 3]))['inputs']
+    assert found['has_audios'].tolist() == [[True], [False], [True], [True]]
+    assert found['has_imgs'].tolist() == [[False], [True], [True], [False]]
+    assert torch.equal(found['audios'][[0, 2, 3]], whole['audios'][[0, 2, 3]])
+    assert torch.equal(found['imgs'][1:3], whole['imgs'][1:3])
+    # what no sample has is not there at all
+    found = build(audios=SOUND)(lacking(sound=range(4)))['inputs']
+    assert set(found) == {'imgs'} and torch.equal(found['imgs'], whole['imgs'])
+    with pytest.raises(ValueError, match=r'2\.mp4: has none of imgs, audios'):
+        build(audios=SOUND)(lacking(sound=[2], frames=[2]))
+
+
+def test_one_modality_for_all():
+    whole = build(audios=SOUND)(batch())['inputs']
+    for key in ('imgs', 'audios'):
+        data = batch()
+        data['inputs'] = {key: data['inputs'][key]}  # the other one need not be there
+        for inputs in (data, batch()):
+            found = build(audios=SOUND, modalities=[key])(inputs)['inputs']
+            assert set(found) == {key} and torch.equal(found[key], whole[key])
+    with pytest.raises(ValueError, match=r'2\.mp4: has none of audios'):
+        build(audios=SOUND, modalities=['audios'])(lacking(sound=[2]))
+
+
+def test_modality_dropout():
+    """Its shares; never both of a sample; the same for the same draw seeds, whatever the batch."""
+    preprocessor = build(audios=SOUND, modality_dropout=dict(imgs=0.2, audios=0.3))
+    kept = {'imgs': [], 'audios': []}
+    for number in range(150):
+        data = batch(size=(4, 4))
+        for index, sample in enumerate(data['data_samples']):
+            sample.set_metainfo(dict(draw_seed=4 * number + index))
+        inputs = preprocessor(data, training=True)['inputs']
+        for key, found in kept.items():
+            found.append(inputs.get(f'has_{key}', torch.full((4, 1), key in inputs))[:, 0])
+    imgs, audios = (torch.cat(found) for found in kept.values())
+    assert (imgs | audios).all()
+    for found, share in ((imgs, 0.2), (audios, 0.3)):
+        deviation = (share * (1 - share) / len(found))**0.5
+        assert (~found).float().mean().item() == pytest.approx(share, abs=4 * deviation)
+    backwards = batch(size=(4, 4))
+    for index, sample in enumerate(backwards['data_samples']):
+        sample.set_metainfo(dict(draw_seed=10 - index))
+    again = preprocessor(backwards, training=True)['inputs']
+    for key, expected in (('imgs', imgs), ('audios', audios)):
+        found = again.get(f'has_{key}', torch.full((4, 1), key in again))[:, 0]
+        assert torch.equal(found, expected[[10, 9, 8, 7]])
+    assert set(preprocessor(batch())['inputs']) == {'imgs', 'audios'}, 'not in a test'
+    # a sample that lacks one keeps the other
+    certain = build(audios=SOUND, modality_dropout=dict(imgs=1.))
+    found = certain(lacking(sound=[1]), training=True)['inputs']
+    assert found['has_imgs'].flatten().tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(modality_dropout=dict(imgs=0.7, audios=0.4)), 'imgs=0.7 and audios=0.4'),
+    (dict(modality_dropout=dict(imgs=-0.1)), 'negative'),
+    (dict(modality_dropout=dict(imgs=0.1), modalities=['imgs']), 'both modalities'),
+    (dict(modalities='imgs'), "found 'imgs'"), (dict(modalities=['sound']), r"found \['sound'\]")])
+def test_wrong_modalities(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(audios=SOUND, **options)
+
+
 # the unmixed batch
 
 
