@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import mma_dfer_models
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -188,3 +189,41 @@ def test_what_was_saved_without_frozen_weights_is_put_together(tmp_path, monkeyp
     assert convert(monkeypatch, tmp_path / 'trained.pth', tmp_path / 'x.pth', '--config',
                    tmp_path / 's2d.py') == 1
     assert 'lacks backbone.cls_token' in capsys.readouterr().err
+
+
+def test_a_file_of_mma_dfer_there_and_back(tmp_path, monkeypatch, capsys):
+    """With one command each; the files that it starts from become parts of ours."""
+    theirs, config = mma_dfer_models.official(), tmp_path / 'mma_dfer.py'
+    recipe = mma_dfer_models.recognizer_cfg()
+    Config(dict(model=recipe)).dump(config)
+    torch.save(dict(state_dict={f'module.{key}': value
+                                for key, value in theirs.state_dict().items()}),
+               tmp_path / 'official.pth')
+    options = ('--config', config, '--video-task', 'dfew')
+    assert convert(monkeypatch, tmp_path / 'official.pth', tmp_path / 'ours.safetensors',
+                   *options) == 0
+    assert 'MMA-DFER' in capsys.readouterr().out
+    found = load_file(tmp_path / 'ours.safetensors')
+    model = MODELS.build(recipe).eval()
+    model.load_state_dict(found)
+    imgs, audios = mma_dfer_models.inputs()
+    torch.testing.assert_close(model.cls_head(model.backbone(imgs.transpose(1, 2), audios)),
+                               theirs(imgs, audios), rtol=0, atol=1e-5)
+    assert convert(monkeypatch, tmp_path / 'ours.safetensors', tmp_path / 'back.pth', '--to',
+                   'official') == 0
+    back = torch.load(tmp_path / 'back.pth')['model']
+    state = theirs.state_dict()
+    assert back.keys() == state.keys()
+    unused = [key for key in state if not torch.equal(back[key], state[key])]
+    assert len(unused) == 8 and all('.head.' in key or '.norm2.' in key for key in unused)
+
+    for branch, encoder in (('visual', theirs.image_encoder), ('audio', theirs.audio_model)):
+        start = {key: value for key, value in encoder.state_dict().items()
+                 if key.split('.')[0] in ('cls_token', 'patch_embed', 'blocks', 'norm')}
+        torch.save(dict(model=start), tmp_path / 'start.pth')
+        assert convert(monkeypatch, tmp_path / 'start.pth', tmp_path / 'part.pth', *options) == 0
+        part = torch.load(tmp_path / 'part.pth')['state_dict']
+        assert len(part) == len(start)
+        for key, value in part.items():
+            assert key.startswith(f'backbone.branches.{branch}.encoder.')
+            assert torch.equal(value, found[key])

@@ -4,10 +4,10 @@
     python tools/convert/convert_checkpoint.py SRC DST --to official --video-task dfew ...
 
 SRC: a file of a family that one of our backbones understands (S4D and VideoMAE, fine-tuned or
-pre-trained; VideoMAE in transformers; MAE image models; S2D), or one with our names, which are
-MMAction2's; the family is recognised. It is read like every checkpoint: compared with its .sha256
-if there is one, and refused if it would run code. SRC and DST are .safetensors, or anything else
-for a torch file; DST gets a .sha256.
+pre-trained; VideoMAE in transformers; MAE image models; AudioMAE; S2D; MMA-DFER), or one with our
+names, which are MMAction2's; the family is recognised. It is read like every checkpoint: compared
+with its .sha256 if there is one, and refused if it would run code. SRC and DST are .safetensors, or
+anything else for a torch file; DST gets a .sha256.
 """
 
 import argparse
