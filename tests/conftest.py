@@ -5,6 +5,7 @@ import multiprocessing
 from pathlib import Path
 
 import cv2
+import hypothesis
 import pytest
 import torch
 from media_files import coloured_frame, write_frames, write_video
@@ -13,6 +14,8 @@ from mmengine.registry import DefaultScope
 
 import unilearn_mm  # noqa: F401  (repairs the stack before any test imports mmaction.models)
 
+hypothesis.settings.register_profile('ours', deadline=None)  # a slow machine fails no test
+hypothesis.settings.load_profile('ours')
 torch.set_num_threads(1)  # the models of the tests are so small that a second thread only waits
 
 

@@ -2,6 +2,8 @@
 # 5 seconds, both frozen but for their positions; prompts, gated fusion bottlenecks and a temporal
 # transformer. 7.6 of 179 million parameters are trained (sizes and numbers: the paper, and the
 # published model).
+find_unused_parameters = True  # a batch may be without sound, or without frames
+
 encoder = dict(
     patch_size=16,
     drop_path_rate=0.1)  # of the last layer; active in training although the layers are frozen
