@@ -149,6 +149,14 @@ def test_eight_channels_give_the_first(folder, spoken):
     np.testing.assert_array_equal(found['audios'],
                                   features_of(spoken[48000], 48000))
     assert found['sound'] == 'ok'
+    # AAC decodes to a plane for each channel
+    write_sound(folder / 'eight.mp4', channels, 48000, 'aac', np.zeros((20, 32, 32, 3), np.uint8),
+                bit_rate=512000)
+    for start in (0., 2.5):
+        found = read_sound(str(folder / 'eight.mp4'), start, 1.)
+        wanted = spoken[48000][int(start * 48000):][:48000]
+        assert len(found.samples) == 48000 and lag(wanted, found.samples) == 0
+        assert np.corrcoef(found.samples, wanted)[0, 1] > 0.99
 
 
 def test_sound_that_starts_later_than_the_video_has_zeros_before(folder):
@@ -300,6 +308,8 @@ def test_another_sampling_rate(folder, spoken):
     loud = expected > expected.max() - 7
     difference = np.abs(found - expected)[loud]
     assert np.median(difference) < 0.05 and np.percentile(difference, 95) < 0.2
+    after = features(folder / 'rate.wav', dict(sample_rate=16000), clip_span=(60., 61.))
+    assert after['sound'] == 'none', 'nothing there to resample'
     own = features(folder / 'rate.wav')['audios']
     assert np.median(np.abs(own - expected)[loud]) > 0.5
 

@@ -56,7 +56,7 @@ def log_mel(samples: np.ndarray, rate: int) -> LogMel:
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """Sound at another sampling rate (windowed sinc, torchaudio), (n,) float32."""
-    if rate == new_rate:
+    if rate == new_rate or not len(samples):  # torchaudio takes no empty sound
         return samples
     return _torchaudio().functional.resample(torch.from_numpy(samples), rate, new_rate).numpy()
 

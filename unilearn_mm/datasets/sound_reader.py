@@ -1,7 +1,7 @@
 """The sound of a clip: the track of a video file, or a sound file, through PyAV (FFmpeg)."""
 
 from fractions import Fraction
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import av
 import numpy as np
@@ -14,6 +14,7 @@ SEEKABLE = (*TIMED, 'wav')  # the others are decoded from their begin: their ind
 PREROLL = 1.  # s that are decoded before what is wanted: MP3 and AAC build on what came before
 JITTER = 0.02  # s by which times of packets are off where nothing is missing: WebM rounds to 1 ms
 RATES = (1000, 768000)  # Hz; more or less is a damaged header
+MANY_PLANES = 8  # from so many on PyAV 18.1 reads behind the list of planes, and crashes
 ZEROS = dict(u1=128)  # what stands for 0 in a sample format, where it is not 0
 
 
@@ -89,7 +90,7 @@ def _decode(container, stream, start: float, seconds: float) -> Sound:
     pieces: List[Tuple[int, np.ndarray]] = []
     rate = place = first = last = 0
     begun = False
-    for frame in container.decode(stream):
+    for frame in _with_few_planes(container.decode(stream)):
         if not rate:
             rate = _checked_rate(frame.sample_rate)
             step = rate // 100
@@ -124,6 +125,19 @@ def _checked_rate(rate: int) -> int:
     if not RATES[0] <= rate <= RATES[1]:
         raise ValueError(f'a sampling rate of {rate} Hz, expected {RATES[0]} to {RATES[1]}')
     return rate
+
+
+def _with_few_planes(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """The same sound, but channels that have planes of their own in one plane if they are many."""
+    packer = None
+    for frame in frames:
+        if frame.format.is_planar and frame.layout.nb_channels >= MANY_PLANES:
+            packer = packer or av.AudioResampler(frame.format.packed, frame.layout)
+            yield from packer.resample(frame)
+        else:
+            yield frame
+    if packer is not None:
+        yield from packer.resample(None)
 
 
 def _first_channel(frame: av.AudioFrame) -> np.ndarray:
