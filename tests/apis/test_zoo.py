@@ -100,6 +100,47 @@ def test_downloaded_once_with_its_checksum(hub, tmp_path):
         'some weights.pth', 'some weights.pth.sha256'], 'nothing half-written is left'
 
 
+def test_an_official_file_is_converted_once(hub, tmp_path, monkeypatch, capsys):
+    """As a test by its recipe loads it; later uses never open the torch file again."""
+    mmengine = pytest.importorskip('mmengine')
+    import torch
+    from mmaction.registry import MODELS
+    from s2d_models import NET, backbone_cfg, landmark_file, official
+
+    from unilearn_mm.models.checkpoints.fit import load_whole
+    net, landmarks = official()
+    torch.save(dict(model=net.state_dict()), hub)
+    head = dict(type='MultiTaskHead', in_channels=64, num_classes=dict(dfew=7))
+    config = tmp_path / 'recipe.py'
+    backbone = backbone_cfg(landmark_net=dict(NET, init_cfg=dict(
+        type='Pretrained', checkpoint=landmark_file(landmarks, tmp_path))))
+    mmengine.Config(dict(model=dict(
+        type='UniLearnRecognizer', backbone=backbone, cls_head=head))).dump(config)
+    entry = published()._replace(config=config)
+    monkeypatch.setattr('unilearn_mm.apis.zoo.zoo', lambda: [entry])
+    recipe, (file, ) = resolve_model('published')
+    assert recipe == config and file.suffix == '.safetensors'
+    assert 'once' in capsys.readouterr().err
+    models = []
+    for path in (hub, file):
+        models.append(MODELS.build(mmengine.Config.fromfile(config).model))
+        load_whole(models[-1], str(path), 'recipe.py')
+    for (name, one), other in zip(models[0].state_dict().items(), models[1].state_dict().values()):
+        assert torch.equal(one, other), name
+    assert torch.equal(models[1].cls_head.fc_cls['dfew'].weight, net.head['fc_cls'].weight)
+    stamp = file.stat().st_mtime_ns
+    assert resolve_model('published', offline=True) == (config, [file])
+    assert file.stat().st_mtime_ns == stamp and not capsys.readouterr().err
+    assert len(CountingHandler.asked) == 1
+
+
+def test_a_file_that_does_not_fit_its_recipe_is_not_converted(hub, monkeypatch):
+    pytest.importorskip('mmengine')
+    monkeypatch.setattr('unilearn_mm.apis.zoo.zoo', lambda: [published()])
+    with pytest.raises(ZooError, match='some weights.pth: cannot be converted for unilearn_toy.py'):
+        resolve_model('published')
+
+
 def test_a_changed_file_is_refused_at_every_later_use(hub):
     path = fetch_weights(published())
     path.write_bytes(CONTENT[:-1] + b'x')

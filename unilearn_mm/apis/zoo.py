@@ -133,7 +133,7 @@ def resolve_model(model: Union[str, Path], weights: Optional[Sequence[Union[str,
         offline (bool): Never ask the network.
 
     Returns:
-        tuple: Config file, and one or more checkpoint files.
+        tuple: Config file, and one or more checkpoint files; that of the zoo is converted once.
 
     Raises:
         ZooError: If the model is unknown, a checkpoint does not exist or cannot be had.
@@ -146,7 +146,8 @@ def resolve_model(model: Union[str, Path], weights: Optional[Sequence[Union[str,
     elif entry is None:
         raise ZooError(f'{model}: a recipe says nothing of weights; name a checkpoint')
     else:
-        files = [fetch_weights(entry, offline=offline)]
+        from .conversion import converted
+        files = [converted(entry, fetch_weights(entry, offline=offline))]
     for file in files:
         if not file.is_file():
             raise ZooError(f'{file}: no such checkpoint')
