@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -45,6 +44,7 @@ def log_mel(samples: np.ndarray, rate: int) -> LogMel:
     Raises:
         ImportError: If torchaudio is missing.
     """
+    import torch
     if num_frames_within(len(samples) / rate, rate) == 0:  # torchaudio raises
         return LogMel(np.empty((0, NUM_BINS), np.float32), rate)
     frames = _torchaudio().compliance.kaldi.fbank(
@@ -56,6 +56,7 @@ def log_mel(samples: np.ndarray, rate: int) -> LogMel:
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """Sound at another sampling rate (windowed sinc, torchaudio), (n,) float32."""
+    import torch
     if rate == new_rate or not len(samples):  # torchaudio takes no empty sound
         return samples
     return _torchaudio().functional.resample(torch.from_numpy(samples), rate, new_rate).numpy()
