@@ -38,11 +38,13 @@ from tqdm import tqdm
 
 from unilearn_mm.apis import inferencer as inference
 from unilearn_mm.apis.inferencer import ExpressionInferencer
+from unilearn_mm.apis.sound import SoundSource
 from unilearn_mm.faces import clips
 from unilearn_mm.faces.frames import open_frames
 
 RATE = 24  # of the video
 CROP = 224  # px
+SILENT = SoundSource(None, alone=False)
 
 
 class Clock:
@@ -156,7 +158,8 @@ def naive(infer: ExpressionInferencer, video: Path, clock: Clock) -> Clock:
     for start in range(0, len(crops) - infer.recipe.frames + 1, RATE):
         with clock.stage('model'):
             window = np.stack(crops[start:start + infer.recipe.frames])
-            packed = infer._pack('video', dict(array=window, total_frames=len(window)), False)
+            packed = infer._pack('video', dict(array=window, total_frames=len(window)), False,
+                                 SILENT, (0., np.inf))
             with torch.no_grad():
                 infer.model.test_step(infer.collate_fn([packed]))
         scored += 1
