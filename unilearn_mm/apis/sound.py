@@ -69,15 +69,14 @@ def pack_with_sound(pipeline: Compose, sample: dict, path: Optional[str],
         dict: ``inputs`` and ``data_samples``, whose ``sound`` is the status. Sound that cannot be
         decoded is left out.
     """
-    if path is not None:
-        try:
-            return pipeline(dict(sample, audio_path=path, clip_span=span))
-        except SoundReadError:
-            pass
-    packed = pipeline(sample)
-    if path is not None:
+    if path is None:
+        return pipeline(sample)
+    try:
+        return pipeline(dict(sample, audio_path=path, clip_span=span))
+    except SoundReadError:
+        packed = pipeline(sample)
         packed['data_samples'].set_metainfo(dict(sound=DAMAGED))
-    return packed
+        return packed
 
 
 def pack_sound_alone(pipeline: Compose, sample: dict, path: str,
