@@ -21,6 +21,7 @@ from typing import Callable, List, Tuple
 import torch
 import torch.nn.functional as F
 from measure import (
+    VARIANTS,
     alternating_medians,
     peak_memory,
     print_memory_table,
@@ -35,15 +36,6 @@ import unilearn_mm  # noqa: F401
 from unilearn_mm.models.backbones.av_fusion_vit import AVFusionViT
 from unilearn_mm.models.heads.multi_task_head import MultiTaskHead
 
-# name -> (is it ours, autocast type, activation checkpointing)
-VARIANTS = {
-    'official-fp32': (False, None, False),
-    'official-bf16': (False, torch.bfloat16, False),
-    'fp32': (True, None, False),
-    'fp32-checkpointed': (True, None, True),
-    'bf16': (True, torch.bfloat16, False),
-    'bf16-checkpointed': (True, torch.bfloat16, True),
-}
 Inputs = Tuple[Tensor, Tensor]  # frames (N, 3, T, H, W) and sound (N, 1, F, M)
 
 

@@ -25,6 +25,7 @@ from typing import Callable, List
 import torch
 import torch.nn.functional as F
 from measure import (
+    VARIANTS,
     alternating_medians,
     peak_memory,
     print_memory_table,
@@ -39,16 +40,6 @@ import unilearn_mm  # noqa: F401
 from unilearn_mm.models.backbones.s2d_vit import S2DVisionTransformer
 from unilearn_mm.models.heads.multi_task_head import MultiTaskHead
 
-# name -> (is it ours, autocast type, activation checkpointing)
-VARIANTS = {
-    'official-fp32': (False, None, False),
-    'official-fp16': (False, torch.float16, False),
-    'official-bf16': (False, torch.bfloat16, False),
-    'fp32': (True, None, False),
-    'fp32-checkpointed': (True, None, True),
-    'bf16': (True, torch.bfloat16, False),
-    'bf16-checkpointed': (True, torch.bfloat16, True),
-}
 VIEWS = dict(official=(0, 0, 1, 1), ours=(0, 1))  # the window that each view shows
 
 

@@ -13,6 +13,17 @@ from typing import Callable, Dict, List, Sequence
 import torch
 from tqdm import tqdm
 
+# name -> (is it ours, autocast type, activation checkpointing)
+VARIANTS = {
+    'official-fp32': (False, None, False),
+    'official-fp16': (False, torch.float16, False),
+    'official-bf16': (False, torch.bfloat16, False),
+    'fp32': (True, None, False),
+    'fp32-checkpointed': (True, None, True),
+    'bf16': (True, torch.bfloat16, False),
+    'bf16-checkpointed': (True, torch.bfloat16, True),
+}
+
 
 def processor_name() -> str:
     """Name of the CPU, and whether it has bf16 products."""
